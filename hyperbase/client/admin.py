@@ -1,0 +1,232 @@
+"""Admin: namespaces, tables and regions of a store, by HBase's names and rules.
+
+Tables are named in full, ``"t"`` or ``"ns:t"``, as text or bytes; a connection's table prefix plays no
+part here. Calls return when what they ask for is done. Errors are HBase's: see ``hyperbase.common.errors``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hyperbase.common.descriptors import NamespaceDescriptor
+from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.model import to_bytes
+from hyperbase.common.names import canonical_table_name
+from hyperbase.common.split_keys import check_split_keys
+
+if TYPE_CHECKING:
+    from hyperbase.client.backend import Backend
+    from hyperbase.client.connection import Connection
+    from hyperbase.common.descriptors import TableDescriptor
+    from hyperbase.common.region_info import RegionInfo
+
+Name = bytes | str
+
+
+class Admin:
+    """What changes the catalogue, and maintenance. ``Connection.admin`` makes one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def _backend(self) -> Backend:
+        return self._connection._open_backend()
+
+    # -- namespaces --------------------------------------------------------------------------------------
+
+    def create_namespace(
+        self, namespace: NamespaceDescriptor | Name, configuration: Mapping[str, str] | None = None
+    ) -> None:
+        """Create a namespace; a name with its configuration stands for a descriptor.
+
+        Raises:
+            NamespaceExistException
+        """
+        self._backend.create_namespace(_namespace(namespace, configuration))
+
+    def alter_namespace(
+        self, namespace: NamespaceDescriptor | Name, configuration: Mapping[str, str] | None = None
+    ) -> None:
+        """Replace a namespace's configuration.
+
+        Raises:
+            NamespaceNotFoundException
+        """
+        self._backend.alter_namespace(_namespace(namespace, configuration))
+
+    def describe_namespace(self, name: Name) -> NamespaceDescriptor:
+        """The namespace's descriptor.
+
+        Raises:
+            NamespaceNotFoundException
+        """
+        return self._backend.describe_namespace(_text(name))
+
+    def drop_namespace(self, name: Name) -> None:
+        """Remove an empty namespace.
+
+        Raises:
+            ConstraintException: it still has tables, or is ``default`` or ``hbase``.
+            NamespaceNotFoundException
+        """
+        self._backend.drop_namespace(_text(name))
+
+    def list_namespaces(self) -> list[str]:
+        """All namespaces, ``default`` and ``hbase`` among them."""
+        return self._backend.list_namespaces()
+
+    # -- tables ------------------------------------------------------------------------------------------
+
+    def create_table(self, descriptor: TableDescriptor, splits: Sequence[Name] | None = None) -> None:
+        """Create a table, with ``n`` split keys in ``n + 1`` regions; the keys may come in any order.
+
+        Raises:
+            TableExistsException, NamespaceNotFoundException, DoNotRetryIOException (a bad schema).
+            IllegalArgumentException: an empty or repeated split key.
+        """
+        self._backend.create_table(descriptor, None if splits is None else check_split_keys(splits))
+
+    def alter_table(self, descriptor: TableDescriptor) -> None:
+        """Give the table this schema.
+
+        Raises:
+            TableNotFoundException, InvalidFamilyOperationException, DoNotRetryIOException (a bad schema).
+        """
+        self._backend.alter_table(descriptor)
+
+    def describe_table(self, name: Name) -> TableDescriptor:
+        """The table's schema.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.describe_table(canonical_table_name(name))
+
+    def list_tables(self, regex: str | re.Pattern[str] | None = None) -> list[str]:
+        """Full names in order; with ``regex`` those that match it as a whole."""
+        names = self._backend.list_tables()
+        if regex is None:
+            return names
+        try:
+            pattern = re.compile(regex)
+        except re.error as error:
+            raise IllegalArgumentException(f"{regex!r} is not a regular expression: {error}") from error
+        return [name for name in names if pattern.fullmatch(name)]
+
+    def table_exists(self, name: Name) -> bool:
+        """Whether there is such a table, enabled or not."""
+        return self._backend.table_exists(canonical_table_name(name))
+
+    def enable_table(self, name: Name) -> None:
+        """Serve a disabled table again.
+
+        Raises:
+            TableNotFoundException, TableNotDisabledException
+        """
+        self._backend.enable_table(canonical_table_name(name))
+
+    def disable_table(self, name: Name) -> None:
+        """Stop serving a table; reads and writes raise TableNotEnabledException.
+
+        Raises:
+            TableNotFoundException, TableNotEnabledException
+        """
+        self._backend.disable_table(canonical_table_name(name))
+
+    def is_table_enabled(self, name: Name) -> bool:
+        """Whether the table serves.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.is_table_enabled(canonical_table_name(name))
+
+    def truncate_table(self, name: Name, preserve_splits: bool = False) -> None:
+        """Remove every row of a disabled table, which is enabled afterwards.
+
+        Raises:
+            TableNotFoundException, TableNotDisabledException
+        """
+        self._backend.truncate_table(canonical_table_name(name), preserve_splits)
+
+    def drop_table(self, name: Name) -> None:
+        """Remove a disabled table with its data.
+
+        Raises:
+            TableNotFoundException, TableNotDisabledException
+        """
+        self._backend.drop_table(canonical_table_name(name))
+
+    def clone_table_schema(self, source: Name, target: Name, preserve_splits: bool = False) -> None:
+        """Create the empty table ``target`` with the schema of ``source``, on request with its regions.
+
+        Raises:
+            TableNotFoundException: no ``source``.
+            TableExistsException, NamespaceNotFoundException: ``target`` exists, or cannot.
+        """
+        backend = self._backend
+        descriptor = replace(
+            backend.describe_table(canonical_table_name(source)), name=canonical_table_name(target)
+        )
+        splits = None
+        if preserve_splits:
+            regions = backend.regions(canonical_table_name(source))
+            splits = [region.start_key for region in regions if region.start_key] or None
+        backend.create_table(descriptor, splits)
+
+    # -- regions and maintenance -------------------------------------------------------------------------
+
+    def regions(self, name: Name) -> list[RegionInfo]:
+        """The table's regions in key order.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.regions(canonical_table_name(name))
+
+    def flush(self, name: Name) -> None:
+        """Write what the table holds in memory to StoreFiles."""
+        self._backend.flush(canonical_table_name(name))
+
+    def compact(self, name: Name) -> None:
+        """Merge StoreFiles where the store's policy finds it worth while."""
+        self._backend.compact(canonical_table_name(name), major=False)
+
+    def major_compact(self, name: Name) -> None:
+        """Merge every Store to one file and drop deleted, expired and surplus cells for good."""
+        self._backend.compact(canonical_table_name(name), major=True)
+
+    def split(self, table_or_region: Name, key: Name | None = None) -> None:
+        """Split a region, or every region of a table, at ``key`` or in the middle of its data.
+
+        Raises:
+            DoNotRetryIOException: the key lies outside, or there is too little data to find a middle.
+        """
+        self._backend.split(_text(table_or_region), None if key is None else to_bytes(key, "split key"))
+
+    def merge_regions(self, first: Name, second: Name) -> None:
+        """Merge two adjacent regions, given by their encoded names.
+
+        Raises:
+            UnknownRegionException, MergeRegionException
+        """
+        self._backend.merge_regions(_text(first), _text(second))
+
+
+def _text(name: Name) -> str:
+    """A region's or namespace's name as text."""
+    return name if isinstance(name, str) else to_bytes(name, "name").decode("utf-8", "replace")
+
+
+def _namespace(
+    namespace: NamespaceDescriptor | Name, configuration: Mapping[str, str] | None
+) -> NamespaceDescriptor:
+    if not isinstance(namespace, (bytes, str)):
+        if configuration is not None:
+            raise TypeError("a NamespaceDescriptor says everything: no configuration can be given beside it")
+        return namespace
+    return NamespaceDescriptor(_text(namespace), dict(configuration or {}))

@@ -1,0 +1,120 @@
+"""The small protocol between the client API and what serves it: the embedded engine, or a network client.
+
+``Connection``, ``Table``, ``Batch`` and ``Admin`` are written once, over this. Tables are named by
+their full name as text (``"t"``, ``"ns:t"``). Every method raises the exceptions of
+``hyperbase.common.errors``; queries carry their filter as an object or as text, and the backend parses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
+from hyperbase.common.model import (
+    Action,
+    Append,
+    CheckAndMutate,
+    Delete,
+    Durability,
+    Get,
+    Increment,
+    Put,
+    Result,
+    RowMutations,
+    Scan,
+)
+from hyperbase.common.region_info import RegionInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class TableBackend(Protocol):
+    """One table, located once; every call finds the region of its row itself."""
+
+    def row(self, row: bytes) -> Result:
+        """The newest version of every column: the fastest read there is."""
+
+    def get(self, get: Get) -> Result: ...
+
+    def get_many(self, gets: Sequence[Get]) -> list[Result]: ...
+
+    def put_rows(
+        self,
+        rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]],
+        timestamp: int | None,
+        durability: Durability,
+    ) -> None:
+        """Write ``(row, {b"family:qualifier": value})`` in order, with one sync. Keys and values are bytes.
+
+        Raises RetriesExhaustedWithDetailsException when some rows were refused; the others are written.
+        """
+
+    def put(self, put: Put) -> None: ...
+
+    def delete(self, delete: Delete) -> None: ...
+
+    def increment(self, increment: Increment) -> Result: ...
+
+    def append(self, append: Append) -> Result: ...
+
+    def mutate_row(self, mutations: RowMutations) -> Result: ...
+
+    def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]: ...
+
+    def run_batch(
+        self, actions: Sequence[Action]
+    ) -> list[Result | tuple[bool, Result | None] | Exception | None]:
+        """One outcome per action, in the order given; good actions are applied though others fail.
+
+        A Get gives its Result, an Increment or Append its Result, a Put or Delete ``None``, a CheckAndMutate
+        its pair, a failed action its exception.
+        """
+
+    def scan(self, scan: Scan) -> Iterator[list[Result]]:
+        """Results in chunks of bounded size, in row order."""
+
+    def scan_arrow(
+        self, scan: Scan, layout: str, types: Mapping[bytes, str] | None, columns: Sequence[bytes] | None
+    ) -> pa.RecordBatchReader: ...
+
+    def put_arrow(self, data: Any, row_key: str, timestamp: int | str | None, family: bytes | None) -> int:
+        """Returns the number of rows written."""
+
+
+class Backend(Protocol):
+    """A store: its tables, its catalogue, its maintenance."""
+
+    def table(self, name: str) -> TableBackend:
+        """A handle; whether the table exists is found out by its calls."""
+
+    def close(self) -> None: ...
+
+    def metrics(self) -> dict[str, float]: ...
+
+    # namespaces
+    def create_namespace(self, descriptor: NamespaceDescriptor) -> None: ...
+    def alter_namespace(self, descriptor: NamespaceDescriptor) -> None: ...
+    def describe_namespace(self, name: str) -> NamespaceDescriptor: ...
+    def drop_namespace(self, name: str) -> None: ...
+    def list_namespaces(self) -> list[str]: ...
+
+    # tables
+    def create_table(self, descriptor: TableDescriptor, splits: Sequence[bytes] | None = None) -> None: ...
+    def alter_table(self, descriptor: TableDescriptor) -> None: ...
+    def describe_table(self, name: str) -> TableDescriptor: ...
+    def list_tables(self) -> list[str]: ...
+    def table_exists(self, name: str) -> bool: ...
+    def enable_table(self, name: str) -> None: ...
+    def disable_table(self, name: str) -> None: ...
+    def is_table_enabled(self, name: str) -> bool: ...
+    def truncate_table(self, name: str, preserve_splits: bool = False) -> None: ...
+    def drop_table(self, name: str) -> None: ...
+
+    # regions and maintenance; flush and compactions return when they are done
+    def regions(self, table: str) -> list[RegionInfo]: ...
+    def flush(self, table: str) -> None: ...
+    def compact(self, table: str, major: bool = False) -> None: ...
+    def split(self, table_or_region: str, key: bytes | None = None) -> None: ...
+    def merge_regions(self, first: str, second: str) -> None: ...

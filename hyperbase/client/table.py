@@ -1,0 +1,521 @@
+"""Table: everything one does with the rows of one table.
+
+Two styles over one engine. The HappyBase style takes and gives dicts (``put``, ``row``, ``scan``, ``batch``,
+counters); there ``timestamp`` of a read means "cells older than this", ``[0, timestamp)``, and of a write
+"at this". The HBase style takes ``Get``, ``Scan``, ``RowMutations`` and gives ``Result``. Rows and columns
+are bytes; text is taken as UTF-8. Timestamps are milliseconds since the epoch.
+
+Every call raises TableNotFoundException, TableNotEnabledException, NoSuchColumnFamilyException and
+StoreClosedException when they apply. Threads: a Table may be shared; each iterator belongs to one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import index
+from struct import Struct
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hyperbase.client.arrow import as_reader, check_layout, column_types, make_scan, wide_columns
+from hyperbase.client.batch import Batch, make_delete
+from hyperbase.client.checks import before, column_specs, durability, row_data, stamp
+from hyperbase.common.errors import (
+    IllegalArgumentException,
+    IllegalStateException,
+    RetriesExhaustedWithDetailsException,
+    TableNotFoundException,
+)
+from hyperbase.common.model import (
+    ALL_VERSIONS,
+    MAX_ROW_LENGTH,
+    Action,
+    Append,
+    CheckAndMutate,
+    Column,
+    Delete,
+    FilterLike,
+    Get,
+    Increment,
+    Put,
+    Result,
+    RowMutations,
+    Scan,
+    check_row,
+)
+from hyperbase.common.names import canonical_table_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from hyperbase.client.backend import Backend, TableBackend
+    from hyperbase.client.connection import Connection
+
+_COUNTER = Struct(">q")  # how HBase stores a counter
+
+Row = bytes | str
+Columns = Sequence[Column]
+Wanted = TypeVar("Wanted")
+RowDict = dict[bytes, Any]  # {column: value | (value, timestamp) | list of either}
+
+
+class Table:
+    """One table of a connection. ``Connection.table`` makes one without looking whether it exists."""
+
+    def __init__(self, name: bytes, connection: Connection) -> None:
+        self.name = name  # full name in bytes, prefix included
+        self.connection = connection
+        self._full_name = canonical_table_name(name)
+        # One tuple, replaced whole: threads that find it stale after a reopening cannot mix two of them.
+        self._binding: tuple[Backend, TableBackend] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__module__}.{type(self).__name__} name={self.name!r}>"
+
+    def _target(self) -> TableBackend:
+        """The backend's handle; found anew when the connection was reopened."""
+        binding = self._binding
+        if binding is None or binding[0] is not self.connection._backend:
+            backend = self.connection._open_backend()
+            self._binding = binding = (backend, backend.table(self._full_name))
+        return binding[1]
+
+    # -- the table itself --------------------------------------------------------------------------------
+
+    def families(self) -> dict[bytes, dict[str, Any]]:
+        """``{family: options}``: name (with a colon), max_versions, time_to_live in seconds, compression, …
+
+        Texts are bytes, as HappyBase has them.
+        """
+        descriptor = self.connection._open_backend().describe_table(self._full_name)
+        return {family.name: _texts_as_bytes(family.to_happybase()) for family in descriptor.families}
+
+    def _family_names(self) -> Sequence[bytes]:
+        return self.connection._open_backend().describe_table(self._full_name).family_names
+
+    def regions(self) -> list[dict[str, Any]]:
+        """One dict per region in key order: start_key, end_key, id, name, version, server_name, port.
+
+        A table that does not exist has none, as HBase's gateway answers.
+        """
+        try:
+            regions = self.connection._open_backend().regions(self._full_name)
+        except TableNotFoundException:
+            return []
+        return [
+            {
+                "start_key": region.start_key,
+                "end_key": region.end_key,
+                "id": region.region_id,
+                "name": region.region_name,
+                "version": 1,
+                "server_name": b"",
+                "port": 0,
+            }
+            for region in regions
+        ]
+
+    # -- reading, HappyBase style ------------------------------------------------------------------------
+
+    def row(
+        self,
+        row: Row,
+        columns: Columns | None = None,
+        timestamp: int | None = None,
+        include_timestamp: bool = False,
+        versions: int | str | None = None,
+    ) -> RowDict:
+        """Read one row; a row that does not exist is ``{}``.
+
+        Args:
+            columns: list or tuple of ``b"family:qualifier"`` or ``b"family"``; all when ``None``.
+            timestamp: only cells older than this.
+            versions: a number or ``"all"``: each column maps to a list, newest first.
+
+        Returns:
+            ``{column: value}``; values are ``(value, timestamp)`` with ``include_timestamp``.
+        """
+        if columns is None and timestamp is None and versions is None:
+            if type(row) is not bytes or not 0 < len(row) <= MAX_ROW_LENGTH:
+                row = check_row(row)
+            result = self._target().row(row)
+            return result.to_dict_with_timestamps() if include_timestamp else result.to_dict()
+        get = _make_get(row, columns, timestamp, versions)
+        return _row_maker(include_timestamp, versions)(self._target().get(get))
+
+    def rows(
+        self,
+        rows: Iterable[Row],
+        columns: Columns | None = None,
+        timestamp: int | None = None,
+        include_timestamp: bool = False,
+        versions: int | str | None = None,
+    ) -> list[tuple[bytes, RowDict]]:
+        """Read several rows: ``[(row, as row() gives it)]`` in the order asked for, missing rows left out."""
+        gets = [_make_get(row, columns, timestamp, versions) for row in rows]
+        if not gets:
+            return []
+        make = _row_maker(include_timestamp, versions)
+        return [(result.row, make(result)) for result in self._target().get_many(gets) if result]
+
+    def cells(
+        self,
+        row: Row,
+        column: Column,
+        versions: int | None = None,
+        timestamp: int | None = None,
+        include_timestamp: bool = False,
+    ) -> list[Any]:
+        """Versions of one column, newest first: ``[value]`` or ``[(value, timestamp)]``.
+
+        ``versions`` is the most to return (all the family keeps when ``None``), ``timestamp`` an exclusive
+        upper bound.
+        """
+        if versions is None:
+            versions = ALL_VERSIONS
+        elif not isinstance(versions, int):
+            raise TypeError(f"'versions' must be a number or None, not {versions!r}")
+        elif versions < 1:
+            raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {versions}")
+        result = self._target().get(Get(row, [column], versions, before(timestamp)))
+        if include_timestamp:
+            return list(zip(result.values, result.timestamp_list(), strict=True))
+        return list(result.values)
+
+    def scan(
+        self,
+        row_start: Row | None = None,
+        row_stop: Row | None = None,
+        row_prefix: Row | None = None,
+        columns: Columns | None = None,
+        filter: FilterLike | None = None,
+        timestamp: int | None = None,
+        include_timestamp: bool = False,
+        batch_size: int = 1000,
+        scan_batching: int | None = None,
+        limit: int | None = None,
+        sorted_columns: bool = False,
+        reverse: bool = False,
+        versions: int | str | None = None,
+    ) -> Iterator[tuple[bytes, RowDict]]:
+        """Yield ``(row, {column: value})`` in key order, from ``row_start`` up to and without ``row_stop``.
+
+        A generator: arguments are checked at the first ``next``, ``close()`` ends it early. Rows are whole,
+        the scan is not a snapshot of the table.
+
+        Args:
+            row_prefix: rows with this prefix; not together with a start or stop.
+            columns: ``b"family:qualifier"`` or ``b"family"``; all when ``None``.
+            filter: a filter object or filter text.
+            timestamp: only cells older than this.
+            batch_size: kept for HappyBase; chunks are bounded by bytes whatever it says.
+            scan_batching: most cells of one item; longer rows come in several.
+            limit: most items to yield.
+            sorted_columns: columns are in cell order with or without it.
+            reverse: from ``row_start`` (the higher key) down to and without ``row_stop``.
+            versions: as in ``row``.
+        """
+        for name, number in (("batch_size", batch_size), ("limit", limit), ("scan_batching", scan_batching)):
+            if number is not None and number < 1:
+                raise IllegalArgumentException(f"'{name}' must be >= 1, not {number}")
+        if row_prefix is not None and (row_start is not None or row_stop is not None):
+            raise TypeError("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
+        query = Scan(
+            start=b"" if row_start is None else row_start,
+            stop=b"" if row_stop is None else row_stop,
+            prefix=row_prefix,
+            reverse=reverse,
+            limit=limit,
+            batch=scan_batching,
+            columns=columns,
+            versions=1 if versions is None else versions,
+            time_range=before(timestamp),
+            filter=filter,
+        )
+        make = _row_maker(include_timestamp, versions)
+        for chunk in _chunks(self._target().scan(query), limit):
+            yield from [(result.row, make(result)) for result in chunk]
+
+    # -- writing, HappyBase style ------------------------------------------------------------------------
+
+    def put(
+        self,
+        row: Row | Put,
+        data: Mapping[Any, Any] | None = None,
+        timestamp: int | None = None,
+        wal: bool = True,
+    ) -> None:
+        """Write ``{b"family:qualifier": value}`` to one row, all or nothing; durable when it returns.
+
+        Nothing happens when ``data`` is empty. A ``None`` value is stored as empty bytes. ``wal=False``
+        keeps the write in memory until the next flush. A ``Put`` stands for all the arguments.
+        """
+        if type(row) is not bytes or not 0 < len(row) <= MAX_ROW_LENGTH:
+            if isinstance(row, Put):
+                return self._put_object(row, data)
+            row = check_row(row)
+        cells = row_data(data)  # type: ignore[arg-type]  # None is refused there by name
+        at = None if timestamp is None else stamp(timestamp)
+        if not cells:
+            return None
+        try:
+            self._target().put_rows([(row, cells)], at, durability(wal))
+        except RetriesExhaustedWithDetailsException as error:
+            raise error.failures[0][1] from None  # one row: its own error says it all
+        return None
+
+    def _put_object(self, put: Put, data: object) -> None:
+        if data is not None:
+            raise TypeError("a Put says everything: no data can be given beside it")
+        _check_action(put)
+        self._target().put(put)
+
+    def delete(
+        self,
+        row: Row | Delete,
+        columns: Iterable[Column] | None = None,
+        timestamp: int | None = None,
+        wal: bool = True,
+    ) -> None:
+        """Delete every version up to ``timestamp`` (default: now) of the columns, or of the whole row.
+
+        ``b"family"`` among the columns is the whole family. A ``Delete`` stands for all the arguments.
+        Deleting what does not exist is fine.
+        """
+        if isinstance(row, Delete):
+            if columns is not None or timestamp is not None:
+                raise TypeError("a Delete says everything: no columns or timestamp can be given beside it")
+            self._target().delete(row)
+            return
+        specs = None if columns is None else column_specs(columns)
+        delete = make_delete(check_row(row), specs, stamp(timestamp), wal)
+        if specs is None or specs:
+            self._target().delete(delete)
+
+    def batch(
+        self,
+        timestamp: int | None = None,
+        batch_size: int | None = None,
+        transaction: bool = False,
+        wal: bool = True,
+    ) -> Batch:
+        """Collect mutations of many rows: see ``Batch``.
+
+        Args:
+            timestamp: of every put and delete; the store's clock when ``None``.
+            batch_size: send on its own after so many cells; else ``send`` or the end of a ``with`` block.
+            transaction: an exception in the ``with`` block discards what was collected.
+        """
+        return Batch(self, timestamp, batch_size, transaction, wal)
+
+    def counter_get(self, row: Row, column: Column) -> int:
+        """The counter's value; one that does not exist is created as 0."""
+        return self.counter_inc(row, column, 0)
+
+    def counter_set(self, row: Row, column: Column, value: int = 0) -> None:
+        """Store a counter: 8 bytes, big-endian, signed."""
+        if not -(2**63) <= value < 2**63:
+            raise IllegalArgumentException(f"{value} does not fit a signed 64-bit counter")
+        self.put(row, {column: _COUNTER.pack(value)})
+
+    def counter_inc(self, row: Row, column: Column, value: int = 1) -> int:
+        """Add ``value`` atomically and return the new value; a missing counter counts from 0."""
+        result = self._target().increment(Increment(row).add(column, index(value)))
+        return int(_COUNTER.unpack(result.values[0])[0])
+
+    def counter_dec(self, row: Row, column: Column, value: int = 1) -> int:
+        """Subtract ``value`` atomically and return the new value."""
+        return self.counter_inc(row, column, -value)
+
+    # -- HBase style -------------------------------------------------------------------------------------
+
+    def get(self, get: Get) -> Result:
+        """One row as a Result; empty (false) when nothing matches."""
+        return self._target().get(_expect(get, Get))
+
+    def get_many(self, gets: Iterable[Get]) -> list[Result]:
+        """One Result per Get, in the order given, empty ones included."""
+        return self._target().get_many([_expect(get, Get) for get in gets])
+
+    def scan_results(self, scan: Scan) -> Iterator[Result]:
+        """Yield the Results of a Scan, in key order."""
+        for chunk in _chunks(self._target().scan(_expect(scan, Scan)), None):
+            yield from chunk
+
+    def exists(self, row: Row | Get) -> bool:
+        """Whether the row, or anything a Get asks for, exists."""
+        # One cell of each family is enough to know, however wide the row is.
+        return bool(self._target().get(row if isinstance(row, Get) else Get(row, store_limit=1)))
+
+    def increment(
+        self, row: Row | Increment, amounts: Mapping[Column, int] | None = None
+    ) -> dict[bytes, int]:
+        """Add to several counters of one row at once; returns ``{column: new value}``.
+
+        Raises:
+            IllegalArgumentException: no columns. DoNotRetryIOException: a cell is not 8 bytes wide; then
+                no counter changed.
+        """
+        increment = row if isinstance(row, Increment) else Increment(row, amounts)
+        _check_action(increment)
+        result = self._target().increment(increment)
+        values = [int(_COUNTER.unpack(value)[0]) for value in result.values]
+        return dict(zip(result.names, values, strict=True))
+
+    def append(
+        self, row: Row | Append, values: Mapping[Column, bytes | str] | None = None
+    ) -> dict[bytes, bytes]:
+        """Append bytes to several values of one row at once; returns ``{column: new value}``."""
+        append = row if isinstance(row, Append) else Append(row, values)
+        _check_action(append)
+        return self._target().append(append).to_dict()
+
+    def mutate_row(self, mutations: RowMutations) -> Result:
+        """Apply mutations of one row atomically, in order; the Result holds new counts and values."""
+        for mutation in _expect(mutations, RowMutations).mutations:
+            _check_action(mutation)
+        return self._target().mutate_row(mutations)
+
+    def run_batch(
+        self, actions: Iterable[Action]
+    ) -> list[Result | tuple[bool, Result | None] | Exception | None]:
+        """Run Get, Put, Delete, Increment, Append, RowMutations and CheckAndMutate objects.
+
+        One outcome per action, in order: a Result, ``None`` for a Put or Delete, ``(bool, Result | None)``
+        for a CheckAndMutate, or the exception of the action that failed while the others were applied.
+        Rows may be served in any order: a Get need not see a Put of its own batch.
+        """
+        todo = list(actions)
+        for action in todo:
+            _check_action(action)
+        return self._target().run_batch(todo) if todo else []
+
+    def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:
+        """Apply the action if the condition holds, atomically: ``(held, Result of increment or append)``."""
+        _check_action(_expect(check, CheckAndMutate))
+        return self._target().check_and_mutate(check)
+
+    # -- Arrow -------------------------------------------------------------------------------------------
+
+    def scan_arrow(
+        self,
+        start: Scan | Row | None = None,
+        stop: Row | None = None,
+        *,
+        layout: str = "wide",
+        types: Mapping[Column, str] | None = None,
+        **arguments: Any,
+    ) -> pa.RecordBatchReader:
+        """Scan into Arrow record batches, read as they are consumed.
+
+        Args:
+            start, stop, arguments: a ``Scan``, or the arguments of ``Scan`` or of ``scan()``;
+                ``timestamp`` is ``scan()``'s exclusive bound.
+            layout: ``"wide"``: a row per row key, column ``row`` and one per HBase column;
+                ``"cells"``: a row per cell with row, column, timestamp and value.
+            types: ``{b"family:qualifier": "int64"}``: how the values of a wide column are decoded;
+                bytes otherwise.
+        """
+        scan = make_scan(start, stop, arguments)
+        return self._target().scan_arrow(scan, check_layout(layout), column_types(types), wide_columns(scan))
+
+    def to_pandas(self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any) -> Any:
+        """``scan_arrow`` as one pandas DataFrame, whole in memory. Needs pandas."""
+        return self.scan_arrow(start, stop, **arguments).read_all().to_pandas()
+
+    def to_polars(self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any) -> Any:
+        """``scan_arrow`` as one polars DataFrame, whole in memory. Needs polars."""
+        import polars
+
+        return polars.from_arrow(self.scan_arrow(start, stop, **arguments).read_all())
+
+    def put_arrow(
+        self,
+        data: Any,
+        row_key: str = "row",
+        timestamp: int | str | None = None,
+        family: bytes | str | None = None,
+    ) -> int:
+        """Write the rows of an Arrow table, of batches or of a stream (pandas and polars too).
+
+        Args:
+            row_key: the Arrow column that holds the row keys.
+            timestamp: of every cell, or the name of the Arrow column that holds it; else the store's clock.
+            family: puts the other columns into this family; else each is named ``family:qualifier``.
+
+        Returns:
+            How many rows were written. Each row is atomic, the whole is not.
+        """
+        at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
+        into = family.encode("utf-8") if isinstance(family, str) else family
+        return self._target().put_arrow(as_reader(data), row_key, at, into)
+
+
+def _texts_as_bytes(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.encode("utf-8") if isinstance(value, str) else value for key, value in options.items()}
+
+
+def _make_get(row: Row, columns: Columns | None, timestamp: int | None, versions: int | str | None) -> Get:
+    if columns is not None and not isinstance(columns, (tuple, list)):
+        raise TypeError(f"'columns' must be a tuple or list, not {columns!r}")
+    return Get(row, columns, 1 if versions is None else versions, before(timestamp))
+
+
+def _row_maker(include_timestamp: bool, versions: int | str | None) -> Callable[[Result], RowDict]:
+    """How a Result becomes the dict of the HappyBase style."""
+    if versions is not None:
+        return Result.to_versions if not include_timestamp else _versions_with_timestamps
+    return Result.to_dict_with_timestamps if include_timestamp else Result.to_dict
+
+
+def _versions_with_timestamps(result: Result) -> RowDict:
+    return result.to_versions(include_timestamp=True)
+
+
+def _chunks(chunks: Iterator[list[Result]], limit: int | None) -> Iterator[list[Result]]:
+    """Pass chunks on until ``limit`` Results; whatever happens, the backend's scanner is closed."""
+    try:
+        for chunk in chunks:
+            if limit is not None:
+                if len(chunk) >= limit:
+                    yield chunk[:limit]
+                    return
+                limit -= len(chunk)
+            yield chunk
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
+
+
+def _expect(value: Wanted, kind: type[Wanted]) -> Wanted:
+    if not isinstance(value, kind):
+        raise TypeError(f"a {kind.__name__} is wanted here, not {type(value).__name__}: {value!r}")
+    return value
+
+
+def _check_action(action: object) -> None:
+    """Refuse an action that says nothing before anything is sent, as HBase's client does."""
+    if isinstance(action, Put):
+        if not action.cells:
+            raise IllegalArgumentException(f"No columns to insert: the Put of row {action.row!r} is empty")
+    elif isinstance(action, Increment):
+        if not action.amounts:
+            raise IllegalArgumentException(f"Increment of row {action.row!r}: zero columns specified")
+    elif isinstance(action, Append):
+        if not action.cells:
+            raise IllegalArgumentException(f"Append to row {action.row!r}: zero columns specified")
+    elif isinstance(action, CheckAndMutate):
+        if action.action is None:
+            raise IllegalStateException(
+                "condition is null. You need to specify the condition and the action: "
+                "CheckAndMutate(row).if_equals(column, value).then(mutation)"
+            )
+        _check_action(action.action)
+    elif isinstance(action, RowMutations):
+        for mutation in action.mutations:
+            _check_action(mutation)
+    elif not isinstance(action, (Get, Delete)):
+        raise TypeError(
+            "actions are Get, Put, Delete, Increment, Append, RowMutations or CheckAndMutate objects, "
+            f"not {type(action).__name__}: {action!r}"
+        )

@@ -1,0 +1,77 @@
+"""The engine behind the client API, in the caller's process, on a directory.
+
+Connections of one process to one directory share one store; it closes with the last of them. That registry
+is the only process-wide state: the engine itself has none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.embedded.backend import EmbeddedBackend
+from hyperbase.embedded.store import EmbeddedStore, make_config
+from regionserver.storage.local_filesystem import LocalFileSystem
+
+_open_stores: dict[str, tuple[EmbeddedStore, int]] = {}
+_registry_lock = threading.Lock()
+
+
+def _forget_in_child() -> None:
+    global _registry_lock
+    _registry_lock = threading.Lock()
+    _open_stores.clear()  # they are the parent's
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def open_backend(
+    path: str | os.PathLike[str], read_only: bool = False, settings: Mapping[str, Any] | None = None
+) -> EmbeddedBackend:
+    """Open the store in a directory, or join the one this process has open there.
+
+    Raises:
+        StoreLockedException: another process has it open.
+        StoreFormatException: the directory holds something else, or a newer version's store.
+        IllegalArgumentException: it is open in this process with other settings or another mode.
+    """
+    root = os.path.realpath(os.fspath(path))
+    config = make_config(settings or {})
+    with _registry_lock:
+        known = _open_stores.get(root)
+        if known is not None:
+            store, count = known
+            if store.read_only != read_only:
+                mode = "read-only" if store.read_only else "for writing"
+                raise IllegalArgumentException(f"{root} is open in this process already, {mode}: close it first")
+            if settings and any(value is not None for value in settings.values()) and config != store.config:
+                raise IllegalArgumentException(
+                    f"{root} is open in this process already, with other settings: close it first or leave them out"
+                )
+        else:
+            if not read_only:
+                os.makedirs(root, exist_ok=True)
+            elif not os.path.isdir(root):
+                raise FileNotFoundError(f"{root}: no such directory; a read-only open creates nothing")
+            store, count = (
+                EmbeddedStore(LocalFileSystem(root, read_only=read_only), config, read_only=read_only, root=root),
+                0,
+            )
+        _open_stores[root] = (store, count + 1)
+    return EmbeddedBackend(store, lambda: _release(root, store))
+
+
+def _release(root: str, store: EmbeddedStore) -> None:
+    with _registry_lock:
+        known = _open_stores.get(root)
+        if known is None or known[0] is not store:
+            return
+        if known[1] > 1:
+            _open_stores[root] = (store, known[1] - 1)
+            return
+        del _open_stores[root]
+        store.close()

@@ -1,0 +1,274 @@
+"""The embedded store behind the client's ``Backend`` protocol: catalogue changes and maintenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
+from hyperbase.common.errors import (
+    ConstraintException,
+    IllegalArgumentException,
+    NamespaceExistException,
+    NamespaceNotFoundException,
+    TableExistsException,
+    TableNotDisabledException,
+    UnknownRegionException,
+)
+from hyperbase.common.names import canonical_table_name, split_table_name
+from hyperbase.common.region_info import RegionInfo
+from hyperbase.embedded.catalog import BUILT_IN_NAMESPACES
+from hyperbase.embedded.metrics import store_metrics
+from hyperbase.embedded.regions import forget_parents, maybe_split, merge_regions, split_region
+from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
+from hyperbase.embedded.table import EmbeddedTable
+from regionserver.region.region import Region
+
+
+class EmbeddedBackend:
+    """One connection's hold on a store; closing the last one closes the store."""
+
+    def __init__(self, store: EmbeddedStore, release: Callable[[], None]) -> None:
+        self.store = store
+        self._release: Callable[[], None] | None = release
+        store.engine.after_maintenance = lambda region: maybe_split(store, region)
+
+    def close(self) -> None:
+        """Give up this hold; a second call does nothing."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+    def table(self, name: str) -> EmbeddedTable:
+        self.store.check_open()
+        return EmbeddedTable(self.store, canonical_table_name(name))
+
+    def metrics(self) -> dict[str, float]:
+        self.store.check_open()
+        return store_metrics(self.store)
+
+    # -- namespaces ----------------------------------------------------------------------------
+
+    def create_namespace(self, descriptor: NamespaceDescriptor) -> None:
+        store = self.store
+        with store.ddl:
+            store.check_writable()
+            if descriptor.name in self.list_namespaces():
+                raise NamespaceExistException(f"Namespace {descriptor.name} already exists")
+            store.catalog.put_namespace(descriptor)
+            store.namespaces[descriptor.name] = descriptor
+
+    def alter_namespace(self, descriptor: NamespaceDescriptor) -> None:
+        store = self.store
+        with store.ddl:
+            store.check_writable()
+            self.describe_namespace(descriptor.name)
+            store.catalog.put_namespace(descriptor)
+            store.namespaces[descriptor.name] = descriptor
+
+    def describe_namespace(self, name: str) -> NamespaceDescriptor:
+        self.store.check_open()
+        if name in self.store.namespaces:
+            found: NamespaceDescriptor = self.store.namespaces[name]
+            return found
+        if name in BUILT_IN_NAMESPACES:
+            return NamespaceDescriptor(name)
+        raise NamespaceNotFoundException(f"Namespace {name} does not exist: create_namespace() makes one")
+
+    def drop_namespace(self, name: str) -> None:
+        store = self.store
+        with store.ddl:
+            store.check_writable()
+            if name in BUILT_IN_NAMESPACES:
+                raise ConstraintException(f"Reserved namespace {name} cannot be removed.")
+            self.describe_namespace(name)
+            count = sum(split_table_name(table)[0] == name for table in store.tables)
+            if count:
+                raise ConstraintException(
+                    f"Only empty namespaces can be removed. Namespace {name} has {count} tables"
+                )
+            store.catalog.delete_namespace(name)
+            del store.namespaces[name]
+
+    def list_namespaces(self) -> list[str]:
+        self.store.check_open()
+        return sorted({*BUILT_IN_NAMESPACES, *self.store.namespaces})
+
+    # -- tables --------------------------------------------------------------------------------
+
+    def create_table(self, descriptor: TableDescriptor, splits: Sequence[bytes] | None = None) -> None:
+        store = self.store
+        keys = check_split_keys(splits or [])
+        descriptor.check()
+        with store.ddl:
+            store.check_writable()
+            namespace = split_table_name(descriptor.name)[0]
+            if namespace not in self.list_namespaces():
+                raise NamespaceNotFoundException(
+                    f"Namespace {namespace} does not exist: create_namespace({namespace!r}) first"
+                )
+            if descriptor.name in store.tables or namespace == "hbase":
+                raise TableExistsException(descriptor.name)
+            self._create_regions(descriptor, keys, lambda infos: store.catalog.put_table(
+                descriptor, enabled=True, regions=infos
+            ))
+
+    def _create_regions(
+        self,
+        descriptor: TableDescriptor,
+        keys: Sequence[bytes],
+        commit: Callable[[list[RegionInfo]], None],
+    ) -> None:
+        """Make the regions, commit them to the catalogue, serve them. A crash before leaves orphans."""
+        store = self.store
+        bounds = [b"", *keys, b""]
+        region_id = store.new_region_id()
+        infos = [
+            RegionInfo(descriptor.name, start, stop, region_id)
+            for start, stop in zip(bounds, bounds[1:], strict=False)
+        ]
+        regions = [store.open_new_region(info, descriptor) for info in infos]
+        try:
+            commit(infos)
+        except BaseException:
+            for region in regions:
+                store.engine.close_region(region, flush=False)
+                store.fs.delete_tree(region.directory)
+            raise
+        store.set_entry(descriptor.name, TableEntry.of(descriptor, True, regions, infos))
+
+    def alter_table(self, descriptor: TableDescriptor) -> None:
+        store = self.store
+        descriptor.check()
+        with store.ddl:
+            store.check_writable()
+            entry = store.entry(descriptor.name)
+
+            def change() -> TableDescriptor:
+                store.catalog.put_table(descriptor, enabled=entry.enabled)
+                return descriptor
+
+            store.reopen_with(descriptor.name, change)
+
+    def describe_table(self, name: str) -> TableDescriptor:
+        return self.store.entry(canonical_table_name(name)).descriptor
+
+    def list_tables(self) -> list[str]:
+        self.store.check_open()
+        return sorted(self.store.tables)
+
+    def table_exists(self, name: str) -> bool:
+        self.store.check_open()
+        return canonical_table_name(name) in self.store.tables
+
+    def enable_table(self, name: str) -> None:
+        store, name = self.store, canonical_table_name(name)
+        with store.ddl:
+            store.check_writable()
+            entry = store.entry(name)
+            if entry.enabled:
+                raise TableNotDisabledException(f"tableName={name}, state=ENABLED")
+            store.catalog.set_enabled(name, True)
+            regions = [store.open_new_region(info, entry.descriptor) for info in entry.infos]
+            store.set_entry(name, TableEntry.of(entry.descriptor, True, regions, entry.infos))
+
+    def disable_table(self, name: str) -> None:
+        store, name = self.store, canonical_table_name(name)
+        with store.ddl:
+            store.check_writable()
+            entry = store.enabled_entry(name)
+            for region in entry.regions:
+                store.engine.close_region(region)
+            store.catalog.set_enabled(name, False)
+            store.set_entry(name, TableEntry.of(entry.descriptor, False, (), entry.infos))
+
+    def is_table_enabled(self, name: str) -> bool:
+        return self.store.entry(canonical_table_name(name)).enabled
+
+    def _disabled_entry(self, name: str) -> TableEntry:
+        entry = self.store.entry(name)
+        if entry.enabled:
+            raise TableNotDisabledException(f"Not DISABLED; tableName={name}, state=ENABLED")
+        return entry
+
+    def truncate_table(self, name: str, preserve_splits: bool = False) -> None:
+        """The table must be disabled; it ends enabled and empty, as in HBase."""
+        store, name = self.store, canonical_table_name(name)
+        with store.ddl:
+            store.check_writable()
+            entry = self._disabled_entry(name)
+            keys = [info.start_key for info in entry.infos if info.start_key] if preserve_splits else []
+            self._create_regions(
+                entry.descriptor,
+                keys,
+                lambda infos: store.catalog.truncate(entry.descriptor, entry.infos, infos),
+            )
+            self._delete_directories(entry.infos)
+
+    def drop_table(self, name: str) -> None:
+        store, name = self.store, canonical_table_name(name)
+        with store.ddl:
+            store.check_writable()
+            entry = self._disabled_entry(name)
+            parents = [info for info in store.parents if info.table == name]
+            store.catalog.delete_table(name, [*entry.infos, *parents])
+            store.set_entry(name, None)
+            store.parents = [info for info in store.parents if info.table != name]
+            self._delete_directories([*entry.infos, *parents])
+
+    def _delete_directories(self, infos: Sequence[RegionInfo]) -> None:
+        for info in infos:
+            self.store.fs.delete_tree(region_directory(info))
+
+    # -- regions and maintenance ---------------------------------------------------------------
+
+    def regions(self, table: str) -> list[RegionInfo]:
+        return list(self.store.entry(canonical_table_name(table)).infos)
+
+    def _regions_of(self, name: str) -> list[Region]:
+        """The regions of a table, or the one region of that name."""
+        store = self.store
+        store.check_writable()
+        found = self._find_region(name)
+        if found is not None:
+            return [found]
+        return list(store.enabled_entry(canonical_table_name(name)).regions)
+
+    def _find_region(self, name: str) -> Region | None:
+        for region in list(self.store.engine.regions.values()):
+            if name in (region.info.encoded_name, region.info.region_name.decode("latin-1")):
+                return region
+        return None
+
+    def flush(self, table: str) -> None:
+        for region in self._regions_of(table):
+            self.store.engine.flush(region)
+
+    def compact(self, table: str, major: bool = False) -> None:
+        for region in self._regions_of(table):
+            self.store.engine.compact(region, major=major)
+        with self.store.ddl:
+            if not self.store.closed:
+                forget_parents(self.store)
+
+    def split(self, table_or_region: str, key: bytes | None = None) -> None:
+        store = self.store
+        with store.ddl:
+            candidates = self._regions_of(table_or_region)
+            if key is not None:
+                if not key:
+                    raise IllegalArgumentException("the split key is empty")
+                candidates = [region for region in candidates if region.info.contains(key)] or candidates[:1]
+            for region in candidates:
+                split_region(store, region, key, forced=len(candidates) == 1)
+
+    def merge_regions(self, first: str, second: str) -> None:
+        store = self.store
+        with store.ddl:
+            store.check_writable()
+            found = []
+            for name in (first, second):
+                region = self._find_region(name)
+                if region is None:
+                    raise UnknownRegionException(f"{name}: no open region has this name or encoded name")
+                found.append(region)
+            merge_regions(store, found[0], found[1])

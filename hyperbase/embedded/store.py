@@ -1,0 +1,333 @@
+"""An embedded store: a directory, its lock, its engine, its catalogue and the open regions of each table.
+
+Opening: lock → identity → log of hbase:meta → catalogue → regions → their log records → online. Every
+region is opened and replayed, those of disabled tables too, so nothing in the log is passed over; a
+disabled table's regions are then flushed and closed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hyperbase.common.config import StoreConfig
+from hyperbase.common.descriptors import TableDescriptor
+from hyperbase.common.errors import (
+    NotServingRegionException,
+    ReadOnlyException,
+    StoreClosedException,
+    StoreFormatException,
+    TableNotEnabledException,
+    TableNotFoundException,
+)
+from hyperbase.common.names import table_directory
+from hyperbase.common.region_info import META_REGION, RegionInfo
+from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
+from regionserver.region.engine import Engine
+from regionserver.region.janitor import sweep_region
+from regionserver.region.manifest import ManifestStore
+from regionserver.region.reads import now_ms
+from regionserver.region.region import Region
+from regionserver.storage.filesystem import FileSystem, Lock
+
+logger = logging.getLogger(__name__)
+
+IDENTITY_FILE = "hyperbase.json"
+LOCK_FILE = "LOCK"
+FORMAT_VERSION = 1  # Persisted: numbers are never reused.
+RELOCATE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableEntry:
+    """A table as it is now; replaced as a whole when anything changes."""
+
+    descriptor: TableDescriptor
+    enabled: bool
+    regions: tuple[Region, ...] = ()  # in key order; empty when disabled
+    starts: tuple[bytes, ...] = ()
+    infos: tuple[RegionInfo, ...] = ()
+
+    @classmethod
+    def of(cls, descriptor: TableDescriptor, enabled: bool, regions: Sequence[Region], infos: Sequence[RegionInfo]) -> TableEntry:
+        """Order the regions by start key."""
+        ordered = tuple(sorted(regions, key=lambda region: region.info.start_key))
+        return cls(
+            descriptor,
+            enabled,
+            ordered,
+            tuple(region.info.start_key for region in ordered),
+            tuple(sorted(infos, key=lambda info: info.start_key)),
+        )
+
+    def region_of(self, row: bytes) -> Region:
+        """The region whose range holds ``row``."""
+        if len(self.regions) == 1:
+            return self.regions[0]
+        return self.regions[bisect_right(self.starts, row) - 1]
+
+
+class EmbeddedStore:
+    """See the module. Thread-safe; one per directory and process."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        config: StoreConfig,
+        *,
+        read_only: bool = False,
+        root: str | None = None,
+        clock: Callable[[], int] = now_ms,
+        sync_hook: Callable[[], None] | None = None,
+        background: bool = True,
+    ) -> None:
+        self.fs = fs
+        self.config = config
+        self.read_only = read_only
+        self.path = root or "memory"
+        self.pid = os.getpid()
+        self.closed = False
+        self.background = background
+        self.ddl = threading.RLock()  # one change of the catalogue at a time
+        self._changed = threading.Condition()
+        self.tables: dict[str, TableEntry] = {}
+        self.namespaces: dict[str, Any] = {}
+        self.parents: list[RegionInfo] = []
+        self._last_region_id = 0
+        self._lock: Lock = self._take_lock()
+        try:
+            self.cluster_id = self._identify()
+            self.engine = Engine(fs, config, read_only=read_only, clock=clock, root=root, sync_hook=sync_hook)
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    # -- opening and closing -------------------------------------------------------------------
+
+    def _take_lock(self) -> Lock:
+        if not self.read_only:
+            self._check_foreign()
+            return self.fs.lock(LOCK_FILE)
+        try:
+            return self.fs.lock(LOCK_FILE, shared=True)
+        except FileNotFoundError:
+            raise StoreFormatException(
+                f"{self.path} is not a Hyperbase store: it has no {LOCK_FILE}. A read-only open creates nothing"
+            ) from None
+
+    def _check_foreign(self) -> None:
+        """Refuse to settle in a directory that holds something else."""
+        if self.fs.exists(IDENTITY_FILE):
+            return
+        known = {LOCK_FILE, "WALs", "oldWALs", "data"}
+        foreign = [name for name in self.fs.list("") if name not in known]
+        if foreign:
+            raise StoreFormatException(
+                f"{self.path} is not a Hyperbase store: it holds {foreign[0]!r} and no {IDENTITY_FILE}. "
+                "Give an empty or a new directory"
+            )
+
+    def _identify(self) -> str:
+        if not self.fs.exists(IDENTITY_FILE):
+            if self.read_only:
+                raise StoreFormatException(f"{self.path} is not a Hyperbase store: it has no {IDENTITY_FILE}")
+            identity = {"format": FORMAT_VERSION, "cluster_id": str(uuid.uuid4())}
+            self.fs.create_if_absent(IDENTITY_FILE, json.dumps(identity).encode() + b"\n")
+        try:
+            identity = json.loads(self.fs.read(IDENTITY_FILE))
+            version, cluster_id = int(identity["format"]), str(identity["cluster_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreFormatException(f"{self.path}/{IDENTITY_FILE} is damaged: {error}") from error
+        if version > FORMAT_VERSION:
+            raise StoreFormatException(
+                f"{self.path} has store format {version}, this program reads up to {FORMAT_VERSION}: "
+                "use a newer version of hyperbase"
+            )
+        return cluster_id
+
+    def _open(self) -> None:
+        engine = self.engine
+        meta = engine.open_region(META_REGION, META_DESCRIPTOR, META_DIRECTORY)
+        replay = engine.has_log()
+        if replay:
+            engine.replay_log([meta])
+        meta.read_points.current = meta.next_sequence_id - 1
+        self.catalog = Catalog(meta)
+        found = self.catalog.read()
+        opened = [
+            engine.open_region(info, found.descriptors[table], region_directory(info))
+            for table, infos in found.regions.items()
+            for info in infos
+        ]
+        if replay and opened:
+            engine.replay_log(opened)
+        if not self.read_only:
+            engine.start()
+        for region in (meta, *opened):
+            region.go_online(persist=not self.read_only)
+            if not self.read_only:
+                sweep_region(region)
+        self.namespaces = found.namespaces
+        self.parents = found.parents
+        by_table: dict[str, list[Region]] = {}
+        for region in opened:
+            by_table.setdefault(region.info.table, []).append(region)
+        for table, descriptor in found.descriptors.items():
+            regions, infos = by_table.get(table, []), found.regions.get(table, [])
+            enabled = found.enabled[table]
+            if not enabled and not self.read_only:
+                for region in regions:
+                    engine.close_region(region)
+            self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
+        if not self.read_only:
+            self._remove_orphans()
+
+    def _remove_orphans(self) -> None:
+        """Delete region directories that neither the catalogue nor a reference names."""
+        keep = {META_DIRECTORY} | {region_directory(info) for info in self.parents}
+        for entry in self.tables.values():
+            keep |= {region_directory(info) for info in entry.infos}
+        for region in self.engine.regions.values():
+            for file in region.manifest.files():
+                keep.add(file.path.rsplit("/", 2)[0])
+        for entry in self.tables.values():
+            for info in () if entry.enabled else entry.infos:
+                manifest = ManifestStore(self.fs, region_directory(info)).newest()
+                for file in manifest.files() if manifest else ():
+                    keep.add(file.path.rsplit("/", 2)[0])
+        for namespace in self.fs.list("data"):
+            for qualifier in self.fs.list(f"data/{namespace}"):
+                for path in self._directories(f"data/{namespace}/{qualifier}"):
+                    if path not in keep:
+                        logger.info("removed orphan region directory path=%s", path)
+                        self.fs.delete_tree(path)
+
+    def _directories(self, parent: str) -> list[str]:
+        return [f"{parent}/{encoded}" for encoded in self.fs.list(parent)]
+
+    def region_directories(self, table: str) -> list[str]:
+        """Every region directory of a table, those that nothing names any more too."""
+        namespace, qualifier = table_directory(table)
+        return self._directories(f"data/{namespace}/{qualifier}")
+
+    def close(self) -> None:
+        """Flush and close everything; a second call does nothing."""
+        with self.ddl:
+            if self.closed:
+                return
+            self.closed = True
+            if self.pid != os.getpid():
+                return  # a forked child owns nothing here
+            with self._changed:
+                self._changed.notify_all()
+            try:
+                self.engine.close()
+            finally:
+                self._lock.release()
+
+    def crash(self) -> None:
+        """Let go of the directory without flushing anything, as a killed process does (for tests)."""
+        self.closed = True
+        self.engine.closed = True
+        self._lock.release()
+
+    def check_open(self) -> None:
+        """Raises StoreClosedException after ``close`` and in a forked child."""
+        if self.closed:
+            raise StoreClosedException("the connection is closed: open it again with hyperbase.connect()")
+        if self.pid != os.getpid():
+            raise StoreClosedException(
+                f"this store was opened by process {self.pid}, before the fork: an embedded store belongs to "
+                "one process; open it in one of them only"
+            )
+
+    def check_writable(self) -> None:
+        """Also raises ReadOnlyException."""
+        self.check_open()
+        if self.read_only:
+            raise ReadOnlyException(f"{self.path} was opened read-only")
+
+    # -- tables and regions --------------------------------------------------------------------
+
+    def entry(self, table: str) -> TableEntry:
+        """The table as it is now. Raises TableNotFoundException."""
+        if self.closed or self.pid != os.getpid():
+            self.check_open()
+        entry = self.tables.get(table)
+        if entry is None:
+            raise TableNotFoundException(f"{table}: no such table; list_tables() names those there are")
+        return entry
+
+    def enabled_entry(self, table: str) -> TableEntry:
+        """As ``entry``; raises TableNotEnabledException for a disabled table."""
+        entry = self.entry(table)
+        if not entry.enabled:
+            raise TableNotEnabledException(f"{table} is disabled.")
+        return entry
+
+    def set_entry(self, table: str, entry: TableEntry | None) -> None:
+        """Replace or remove a table's entry and wake those who wait for regions."""
+        with self._changed:
+            if entry is None:
+                self.tables.pop(table, None)
+            else:
+                self.tables[table] = entry
+            self._changed.notify_all()
+
+    def wait_for_change(self, table: str, seen: TableEntry, error: NotServingRegionException) -> None:
+        """After NotServingRegionException: wait until the table's regions are others than ``seen``."""
+        deadline = time.monotonic() + RELOCATE_TIMEOUT_S
+        with self._changed:
+            while self.tables.get(table) is seen and not self.closed:
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    raise error
+
+    def new_region_id(self) -> int:
+        """Milliseconds, never the same twice."""
+        self._last_region_id = max(self.engine.clock(), self._last_region_id + 1)
+        return self._last_region_id
+
+    def open_new_region(self, info: RegionInfo, descriptor: TableDescriptor) -> Region:
+        """Open a region that is new or was closed cleanly: nothing in the log concerns it."""
+        region = self.engine.open_region(info, descriptor, region_directory(info))
+        region.go_online(persist=True)
+        return region
+
+    def reopen_with(self, table: str, change: Callable[[], TableDescriptor]) -> None:
+        """Close the table's regions, make a change, open them with the new descriptor."""
+        before = self.entry(table)
+        for region in before.regions:
+            self.engine.close_region(region)
+        try:
+            descriptor = change()
+        except BaseException:
+            descriptor = before.descriptor
+            raise
+        finally:
+            opened = [self.open_new_region(region.info, descriptor) for region in before.regions]
+            self.set_entry(table, TableEntry.of(descriptor, before.enabled, opened, before.infos))
+
+
+def region_directory(info: RegionInfo) -> str:
+    """Where a region's files are."""
+    namespace, qualifier = table_directory(info.table)
+    return f"data/{namespace}/{qualifier}/{info.encoded_name}"
+
+
+def make_config(settings: Mapping[str, Any]) -> StoreConfig:
+    """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    base = StoreConfig()
+    limit = given.get("memstore_limit_bytes")
+    if isinstance(limit, int) and "memstore_flush_size_bytes" not in given:
+        given["memstore_flush_size_bytes"] = min(base.memstore_flush_size_bytes, max(1, limit // 2))
+    return base.with_settings(**given) if given else replace(base)

@@ -1,0 +1,312 @@
+"""The engine: one log, one block cache, the open regions, and the threads that flush and compact.
+
+It knows no catalogue and no network: who opens which region is decided above. Order of use:
+``Engine(...)`` → ``open_region`` and ``replay_log`` as often as needed → ``start`` → work → ``close``.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from hyperbase.common.config import StoreConfig
+from hyperbase.common.descriptors import TableDescriptor
+from hyperbase.common.errors import CompactionCancelledException, HBaseIOException, RegionTooBusyException, StoreFailedException
+from hyperbase.common.region_info import RegionInfo
+from regionserver.region.background import BackgroundQueue
+from regionserver.region.store_compaction import compact_region
+from regionserver.region.compaction_worker import close_workers
+from regionserver.region.flush import flush_region
+from regionserver.region.janitor import clean_region
+from regionserver.region.observers import RegionObserver
+from regionserver.region.reads import now_ms
+from regionserver.region.region import Region
+from regionserver.storage.block_cache import BlockCache
+from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.wal import EDIT, WriteAheadLog
+from regionserver.storage.wal_reader import LogRecovery, next_segment
+
+logger = logging.getLogger(__name__)
+
+WAL_DIRECTORY = "WALs"
+ARCHIVE_DIRECTORY = "oldWALs"
+GLOBAL_FLUSH_SHARE = 0.8  # of the MemStore limit: the largest region is flushed
+
+
+class Engine:
+    """See the module. Thread-safe once started."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        config: StoreConfig,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], int] = now_ms,
+        observers: Iterable[RegionObserver] = (),
+        root: str | None = None,
+        sync_hook: Callable[[], None] | None = None,
+    ) -> None:
+        self.fs = fs
+        self.config = config
+        self.read_only = read_only
+        self.clock = clock
+        self.observers = tuple(observers)
+        self.root = root  # directory a compaction worker process can open, when there is one
+        self.cache = BlockCache(config.block_cache_bytes)
+        self.wal: WriteAheadLog | None = None
+        self.regions: dict[bytes, Region] = {}
+        self.counters: Counter[str] = Counter()
+        self.started_at = time.time()
+        self.background_error: Exception | None = None
+        self.after_maintenance: Callable[[Region], object] | None = None  # may split the region
+        self._sync_hook = sync_hook
+        self._memory = 0
+        self._memory_changed = threading.Condition()
+        self._flusher = BackgroundQueue("hyperbase-flush", self._flush_quietly)
+        self._compactor = BackgroundQueue("hyperbase-compact", self._compact_quietly)
+        self._recovery: LogRecovery | None = None
+        self.closed = False
+        self.foreground_operations = 0  # what the flusher looks at to decide whether to pause
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def open_region(self, info: RegionInfo, descriptor: TableDescriptor, directory: str) -> Region:
+        """Open a region's files. It serves after its log records were replayed and ``go_online``."""
+        region = Region(info, descriptor, self, directory, self.clock)
+        region.load(claim=not self.read_only)
+        self.regions[region.id16] = region
+        return region
+
+    def has_log(self) -> bool:
+        """There are log segments to replay."""
+        return bool(self.fs.list(WAL_DIRECTORY))
+
+    def replay_log(self, regions: Iterable[Region]) -> int:
+        """Apply the log's records to these regions; returns the rows applied.
+
+        Raises:
+            DamagedWALException: the log is damaged before its end; nothing was changed on disk.
+        """
+        wanted = {region.id16: region for region in regions}
+        recovery = LogRecovery(self.fs, WAL_DIRECTORY, seal=not self.read_only)
+        rows = 0
+        for record in recovery.records():
+            region = wanted.get(record.region)
+            if region is not None and record.kind == EDIT:
+                if record.sequence_id > region.manifest.flushed_sequence_id:
+                    rows += region.replay(record.payload)
+        self._recovery = recovery
+        return rows
+
+    def start(self) -> None:
+        """Open the log for writing. Replayed regions go online after this."""
+        self.fs.make_directory(WAL_DIRECTORY)
+        self.wal = WriteAheadLog(
+            self.fs,
+            WAL_DIRECTORY,
+            next_segment(self.fs, WAL_DIRECTORY, ARCHIVE_DIRECTORY),
+            segment_bytes=self.config.wal_segment_bytes,
+            roll_interval_s=self.config.wal_roll_interval_s,
+            closed_segments=self._recovery.segments if self._recovery else (),
+            archive_directory=ARCHIVE_DIRECTORY,
+            sync_hook=self._sync_hook,
+        )
+
+    def close_region(self, region: Region, *, flush: bool = True) -> None:
+        """Flush and close; the region answers no more."""
+        if flush and not self.read_only and self.wal is not None and self.wal.failed is None:
+            flush_region(region)
+            with region.lock:
+                region.closed = True
+            flush_region(region)
+        else:
+            with region.lock:
+                region.closed = True
+        view = region.view
+        self.memory_changed(region, -region.memstore_bytes)
+        for _, reader in view.all_files:
+            self.cache.evict_file(reader.path)
+        self.regions.pop(region.id16, None)
+
+    def close(self) -> None:
+        """Flush every region, end the log, stop the threads. After a failed sync nothing is flushed."""
+        if self.closed:
+            return
+        self.closed = True
+        self._flusher.stop()
+        self._compactor.stop()
+        close_workers()
+        first_error: Exception | None = None
+        for region in list(self.regions.values()):
+            try:
+                self.close_region(region)
+            except (OSError, HBaseIOException) as error:  # what is not flushed stays in the log
+                first_error = first_error or error
+                logger.error("close: flush failed region=%s error=%s", region.name, error)
+        if self.wal is not None:
+            if self.wal.failed is None:
+                self.wal.close()
+                if first_error is None:
+                    self._archive_logs()
+        self.cache.clear()
+        if first_error is not None:
+            raise first_error
+
+    # -- memory ------------------------------------------------------------------------------
+
+    @property
+    def memstore_bytes(self) -> int:
+        """Accounted bytes of all MemStores."""
+        return self._memory
+
+    def memory_changed(self, region: Region, delta_bytes: int) -> None:
+        with self._memory_changed:
+            self._memory += delta_bytes
+            if delta_bytes < 0:
+                self._memory_changed.notify_all()
+
+    def admit(self, region: Region) -> None:
+        """Back-pressure before a write: ask for flushes, and wait while memory is over its limit."""
+        wal = self.wal
+        if wal is None or wal.failed is not None or self.closed:
+            self._refuse()
+        self.foreground_operations += 1
+        size = region.view.active.size_bytes
+        if size >= region.flush_size_bytes:
+            self.request_flush(region)
+        limit = self.config.memstore_limit_bytes
+        if self._memory >= limit * GLOBAL_FLUSH_SHARE:
+            self.request_flush(max(list(self.regions.values()), key=lambda r: r.view.active.size_bytes))
+        if self._memory >= limit or size >= region.flush_size_bytes * self.config.memstore_block_multiplier:
+            self._wait_for_memory(region)
+
+    def _refuse(self) -> None:
+        if self.wal is not None and self.wal.failed is not None:
+            raise StoreFailedException(
+                f"the log could not be synced ({self.wal.failed}): what was acknowledged is safe, "
+                "nothing more is accepted; close the store, mend the disk, open it again"
+            )
+        raise HBaseIOException("the store is closed")
+
+    def _wait_for_memory(self, region: Region) -> None:
+        deadline = time.monotonic() + self.config.blocking_wait_s
+        limit = self.config.memstore_limit_bytes
+        blocking = region.flush_size_bytes * self.config.memstore_block_multiplier
+        self.counters["blockedRequestCount"] += 1
+        started = time.monotonic()
+        with self._memory_changed:
+            while self._memory >= limit or region.view.active.size_bytes >= blocking:
+                left = deadline - time.monotonic()
+                if left <= 0 or self.background_error is not None:
+                    raise RegionTooBusyException(
+                        f"region {region.name}: MemStores hold {self._memory} bytes of {limit}"
+                        + (f" and a flush failed: {self.background_error}" if self.background_error else "")
+                        + "; wait and retry"
+                    )
+                self._memory_changed.wait(min(left, 0.5))
+        self.counters["updatesBlockedTime"] += round((time.monotonic() - started) * 1000)
+
+    # -- flush and compaction ----------------------------------------------------------------
+
+    def request_flush(self, region: Region) -> None:
+        """Have the region flushed in the background."""
+        self._flusher.submit(region)
+
+    def request_compaction(self, region: Region) -> None:
+        """Have the region's Stores looked at in the background."""
+        self._compactor.submit(region)
+
+    def flush(self, region: Region) -> bool:
+        """Flush now, in this thread."""
+        flushed = flush_region(region, self._pause)
+        if flushed:
+            self._after_flush(region)
+        return flushed
+
+    def _after_flush(self, region: Region) -> None:
+        self.background_error = None
+        self._archive_logs()
+        self._flush_oldest_segment()
+        self.request_compaction(region)  # looks whether there is anything to do, splits too
+
+    def _pause(self) -> None:
+        """Between slices of a flush: give way when somebody is working, and only then."""
+        seen = self.foreground_operations
+        time.sleep(0)
+        if self.foreground_operations != seen:
+            time.sleep(0.00005)
+
+    def _flush_quietly(self, region: Region) -> None:
+        try:
+            deadline = time.monotonic() + self.config.blocking_wait_s
+            while (
+                any(len(files) >= self.config.blocking_store_files for files in region.view.files.values())
+                and not region.closed
+                and not self.closed
+                and time.monotonic() < deadline
+                and self._memory < self.config.memstore_limit_bytes
+            ):
+                self.request_compaction(region)
+                time.sleep(0.01)
+            if not region.closed:
+                self.flush(region)
+        except (OSError, HBaseIOException) as error:
+            self.background_error = error
+            logger.error("flush failed region=%s error=%s", region.name, error)
+            with self._memory_changed:
+                self._memory_changed.notify_all()
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                time.sleep(0.2)  # space may come back; the next write asks again
+
+    def _compact_quietly(self, region: Region) -> None:
+        try:
+            while not region.closed and not self.closed and compact_region(region, self):
+                clean_region(region)
+            if self.after_maintenance is not None and not region.closed and not self.closed:
+                self.after_maintenance(region)
+        except CompactionCancelledException:
+            logger.debug("compaction cancelled region=%s", region.name)  # the region closed
+        except (OSError, HBaseIOException) as error:
+            logger.error("compaction failed region=%s error=%s", region.name, error)
+
+    def compact(self, region: Region, *, major: bool) -> None:
+        """Compact now, in this thread: everything (major), or until no Store wants it."""
+        self.flush(region) if major else None
+        if major:
+            compact_region(region, self, major=True)
+        else:
+            while compact_region(region, self):
+                pass
+        clean_region(region)
+
+    def flushed_sequence_id(self, id16: bytes) -> int:
+        """Up to which edit a region's log records are no longer needed; closed regions need none."""
+        region = self.regions.get(id16)
+        return 2**63 if region is None else region.manifest.flushed_sequence_id
+
+    def _archive_logs(self) -> None:
+        if self.wal is not None:
+            self.wal.archive_flushed(self.flushed_sequence_id)
+            self.wal.archive_cleaner(
+                self.config.wal_archive_ttl_s, self.config.wal_archive_limit_bytes, time.time()
+            )
+
+    def _flush_oldest_segment(self) -> None:
+        assert self.wal is not None
+        if len(self.wal.segments()) > self.config.wal_max_segments:
+            for id16 in self.wal.regions_in_oldest_segment(self.flushed_sequence_id):
+                region = self.regions.get(id16)
+                if region is not None:
+                    self.request_flush(region)
+
+    def count(self, event: str, *, cells: int, size_bytes: int, took_ms: int) -> None:
+        """Note a flush or compaction for the metrics."""
+        self.counters[f"{event}_num_ops"] += 1
+        self.counters[f"{event}_cells"] += cells
+        self.counters[f"{event}_size"] += size_bytes
+        self.counters[f"{event}_time"] += took_ms

@@ -1,0 +1,47 @@
+"""The janitor: deletes files of a region that nothing names any more. Nobody else deletes StoreFiles.
+
+Of past epochs it may delete whatever the newest manifest does not name; of the current epoch only what
+the manifest lists as released, because a flush or compaction may be writing the others.
+"""
+
+from __future__ import annotations
+
+from hyperbase.common.names import family_directory
+from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, next_manifest
+from regionserver.region.region import Region
+
+
+def clean_region(region: Region) -> int:
+    """Delete released files, leftovers of past epochs and superseded manifests; returns how many files."""
+    fs = region.services.fs
+    with region.maintenance:
+        if region.closed:
+            return 0
+        manifest = region.manifest
+        named = {entry.path for entry in manifest.files()}
+        doomed = [path for path in manifest.released if path not in named]
+        for name in fs.list(region.directory):
+            if name in (MANIFEST_DIRECTORY, EPOCH_DIRECTORY):
+                continue
+            directory = f"{region.directory}/{name}"
+            for file in fs.list(directory):
+                path = f"{directory}/{file}"
+                epoch = file.partition("-")[0]
+                if path not in named and epoch.isdigit() and int(epoch) < manifest.epoch:
+                    doomed.append(path)
+        for path in doomed:
+            region.services.cache.evict_file(path)
+            fs.delete(path)
+        if manifest.released:
+            region.manifest = next_manifest(manifest, released=())
+            region.manifests.write(region.manifest)
+        region.manifests.remove_older(region.manifest)
+        return len(doomed)
+
+
+def sweep_region(region: Region) -> None:
+    """At opening, as the only owner: remove temporary files that a crash left."""
+    fs = region.services.fs
+    for family in region.descriptor.family_names:
+        fs.sweep_temporaries(f"{region.directory}/{family_directory(family)}")
+    fs.sweep_temporaries(f"{region.directory}/{MANIFEST_DIRECTORY}")

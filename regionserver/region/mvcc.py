@@ -1,0 +1,35 @@
+"""Read points: up to which sequence id a region's edits are visible, and which older points are in use."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+
+class ReadPoints:
+    """The region's read point and those that open scanners hold. ``current`` moves in log order only."""
+
+    __slots__ = ("_held", "_lock", "current")
+
+    def __init__(self, current: int) -> None:
+        self.current = current
+        self._held: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    def hold(self) -> int:
+        """Take the current read point and keep what it sees until ``release``."""
+        with self._lock:
+            point = self.current
+            self._held[point] += 1
+            return point
+
+    def release(self, point: int) -> None:
+        with self._lock:
+            self._held[point] -= 1
+            if self._held[point] <= 0:
+                del self._held[point]
+
+    def smallest(self) -> int:
+        """The oldest read point in use: nothing that it sees may be dropped."""
+        with self._lock:
+            return min(self._held, default=self.current)

@@ -1,0 +1,482 @@
+"""A region: one row range of one table, its MemStore, its files, its order of edits.
+
+Write path, under ``lock``: check, stamp, insert into the MemStore (not yet visible), append to the log;
+then, without the lock, wait for the log's group sync; the log publishes commits in log order, which moves
+the read point, and the caller is answered. Read-modify-write operations read the newest edits, synced or
+not, under the same lock, so a hot counter does not wait for a sync per step.
+
+Flush, compaction, split and merge stand in their own modules and change ``view`` in one assignment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from hyperbase.common.config import StoreConfig
+from hyperbase.common.descriptors import TableDescriptor
+from hyperbase.common.errors import NotServingRegionException, ReadOnlyException, WrongRowIOException
+from hyperbase.common.model import Durability, Get, Result, Scan
+from hyperbase.common.region_info import RegionInfo
+from regionserver.region.commit import Commit
+from regionserver.region.lowering import Lowering, RawCell, has_markers, stamp_cells
+from regionserver.region.manifest import Manifest, ManifestStore
+from regionserver.region.matcher import StorePolicy, compact_row
+from regionserver.region.mvcc import ReadPoints
+from regionserver.region.nonces import Nonce, Nonces
+from regionserver.region.observers import RegionObserver
+from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row
+from regionserver.region.scanner import RegionScanner, ScanRange
+from regionserver.region.view import RegionView
+from regionserver.storage.block_cache import BlockCache
+from regionserver.storage.cells import StoreCell
+from regionserver.storage.edits import (
+    GENERAL,
+    DecodedPayload,
+    Edit,
+    EditCell,
+    LoweredRow,
+    ShapeTable,
+    edit_cells,
+    encode_payload,
+    general_size,
+    regular_size,
+)
+from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.memstore import MemStore
+from regionserver.storage.store_file import StoreFileReader
+from regionserver.storage.wal import EDIT, WriteAheadLog
+
+_NEWEST = ReadPoints(2**63 - 1)  # read-modify-write: every edit, synced or not
+_STAMP_WAIT_S = 0.0002
+
+
+class RegionServices(Protocol):
+    """What a region needs from the engine that owns it."""
+
+    fs: FileSystem
+    wal: WriteAheadLog | None  # None: read-only
+    cache: BlockCache
+    config: StoreConfig
+    observers: Sequence[RegionObserver]
+
+    def admit(self, region: Region) -> None:
+        """Back-pressure: wait, or raise RegionTooBusyException."""
+
+    def memory_changed(self, region: Region, delta_bytes: int) -> None:
+        """A MemStore grew or was flushed."""
+
+    def count(self, event: str, *, cells: int, size_bytes: int, took_ms: int) -> None:
+        """Note a flush or compaction for the metrics."""
+
+
+def region_id16(encoded_name: str) -> bytes:
+    """A region's 16 bytes in the log: its MD5; hbase:meta's short number, padded."""
+    return bytes.fromhex(encoded_name) if len(encoded_name) == 32 else encoded_name.encode().ljust(16, b"\0")
+
+
+class Region:
+    """See the module. Thread-safe."""
+
+    def __init__(
+        self,
+        info: RegionInfo,
+        descriptor: TableDescriptor,
+        services: RegionServices,
+        directory: str,
+        clock: Callable[[], int] = now_ms,
+    ) -> None:
+        self.info = info
+        self.name = info.region_name.decode("utf-8", "backslashreplace")
+        self.id16 = region_id16(info.encoded_name)
+        self.services = services
+        self.directory = directory
+        self.clock = clock
+        self.manifests = ManifestStore(services.fs, directory)
+        self.manifest = Manifest()
+        self.lock = threading.Lock()
+        self.maintenance = threading.RLock()  # manifest and files change under it
+        self.flushing = threading.Lock()  # one flush at a time
+        self.compacting = threading.Lock()  # one compaction at a time
+        self.next_file = 1
+        self.frozen_sequence_id = 0  # of the MemStore being flushed: its highest id, stamp and nonces
+        self.frozen_stamp = 0
+        self.frozen_nonces: dict[bytes, Any] = {}
+        self.closed = False
+        self.read_points = ReadPoints(0)
+        self.next_sequence_id = 1
+        self.last_stamp = 0
+        self.nonces = Nonces()
+        self._tombstoned: set[bytes] = set()  # rows with a marker stamped exactly last_stamp
+        self.counters = {"reads": 0, "writes": 0}
+        self.view = RegionView(MemStore(), None, {}, descriptor, ShapeTable())
+        self.set_descriptor(descriptor)
+
+    # -- schema ------------------------------------------------------------------------------
+
+    @property
+    def descriptor(self) -> TableDescriptor:
+        return self.view.descriptor
+
+    def set_descriptor(self, descriptor: TableDescriptor) -> None:
+        """Take a new schema; files of dropped families leave the view."""
+        with self.lock:
+            view = self.view
+            files = {family: view.files.get(family, ()) for family in descriptor.family_names}
+            view.active.consolidate = self._consolidate
+            self.lowering = Lowering(descriptor, view.shapes, self.services.config.max_key_value_bytes)
+            view.shapes.by_given.clear()  # it vouches for families too
+            self.view = RegionView(view.active, view.flushing, files, descriptor, view.shapes)
+            self.latest_plan = ReadPlan(Get(b"\0"), descriptor, self.name)
+            self.flush_size_bytes = min(
+                descriptor.memstore_flush_size or self.services.config.memstore_flush_size_bytes,
+                self.services.config.memstore_limit_bytes,
+            )
+
+    def policy(self, family: bytes, *, major: bool, earliest_put_timestamp: int = 0) -> StorePolicy:
+        """What a flush or compaction that starts now may drop of a family."""
+        schema = self.descriptor.family(family)
+        forever = schema.time_to_live >= 2**31 - 1
+        return StorePolicy(
+            max_versions=schema.max_versions,
+            min_versions=schema.min_versions,
+            ttl_ms=0 if forever else schema.time_to_live * 1000,
+            keep_deleted=schema.keep_deleted_cells,
+            new_version_behavior=schema.new_version_behavior,
+            now_ms=self.clock(),
+            read_point=self.read_points.smallest(),
+            major=major,
+            earliest_put_timestamp=earliest_put_timestamp,
+        )
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def load(self, *, claim: bool) -> None:
+        """Take the newest manifest and open its files; ``claim`` the next epoch first (not read-only)."""
+        if claim:
+            epoch, manifest = self.manifests.claim()
+        else:
+            manifest = self.manifests.newest()
+            epoch = manifest.epoch if manifest else 0
+        manifest = manifest or Manifest()
+        fs, cache = self.services.fs, self.services.cache
+        files = {
+            family: tuple(
+                StoreFileReader(fs, entry.path, cache=cache, start_row=entry.start, stop_row=entry.stop)
+                for entry in manifest.stores.get(family, ())
+            )
+            for family in self.descriptor.family_names
+        }
+        self.manifest = replace(manifest, epoch=epoch, number=0, open_sequence_id=manifest.flushed_sequence_id + 1)
+        self.next_file = manifest.next_file
+        self.next_sequence_id = manifest.flushed_sequence_id + 1
+        self.last_stamp = manifest.highest_stamp
+        self.nonces.load(dict(manifest.nonces))
+        view = self.view
+        self.view = RegionView(view.active, None, files, view.descriptor, view.shapes)
+
+    def go_online(self, *, persist: bool) -> None:
+        """After the replay: everything recovered is visible; record the opening, then serve."""
+        self.last_stamp += 1  # tombstones of the last stamp are not remembered: never use it again
+        self.read_points.current = self.next_sequence_id - 1
+        self.manifest = replace(self.manifest, open_sequence_id=self.next_sequence_id)
+        if persist:
+            self.manifests.write(self.manifest)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def check_rows(self, rows: Sequence[bytes]) -> None:
+        """The region is open and has these rows. The lock is held."""
+        self._check_open()
+        for row in rows:
+            if not self.info.contains(row):
+                raise WrongRowIOException(f"Requested row {row!r} is out of range of region {self.name}")
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise NotServingRegionException(f"region {self.name} is closed: locate the row again and retry")
+
+    def submit_rows(
+        self, rows: Sequence[LoweredRow], durability: Durability, nonce: Nonce | None = None
+    ) -> Commit:
+        """Write lowered rows, in order, as one group with one sync. Returns at once."""
+        services = self.services
+        if services.wal is None:
+            raise ReadOnlyException("the store was opened read-only")
+        services.admit(self)
+        with self.lock:
+            self._check_open()
+            if nonce is not None:
+                known, answer = self.nonces.seen(nonce)
+                if known:
+                    return self.answered(answer)
+            now = self.stamp(rows)
+            return self.append(rows, now, durability, nonce)
+
+    def answered(self, answer: Any) -> Commit:
+        """A commit for a mutation applied before: done once everything up to now is durable."""
+        commit = Commit(self, self.next_sequence_id - 1, answer)
+        assert self.services.wal is not None
+        commit.position = self.services.wal.appended_position
+        commit.logged = False
+        return commit
+
+    def _advance_stamp(self) -> int:
+        now = self.clock()
+        if now > self.last_stamp:
+            self.last_stamp = now
+            if self._tombstoned:
+                self._tombstoned.clear()
+        return self.last_stamp
+
+    def stamp(self, rows: Sequence[LoweredRow]) -> int:
+        """The timestamp for these rows: never one that a tombstone of theirs already has."""
+        while True:
+            now = self._advance_stamp()
+            if not self._tombstoned or not any(row[0] in self._tombstoned for row in rows):
+                return now
+            if self.clock() < now:  # the clock was set back: do not wait for it
+                self.last_stamp = now + 1
+                self._tombstoned.clear()
+                return now + 1
+            self.lock.release()
+            time.sleep(_STAMP_WAIT_S)
+            self.lock.acquire()
+            self._check_open()
+
+    def append(
+        self,
+        rows: Sequence[LoweredRow],
+        now: int,
+        durability: Durability,
+        nonce: Nonce | None = None,
+        result: Any = None,
+        answer: Any = None,
+    ) -> Commit:
+        """Give rows their stamps and ids, log them, insert them. The lock is held."""
+        services, first = self.services, self.next_sequence_id
+        wal = services.wal
+        assert wal is not None
+        observers = services.observers
+        if observers:
+            rows = self._observe_before(rows, observers)
+        rows = self._finish_rows(rows, now, first)
+        if durability is Durability.USE_DEFAULT:
+            durability = self.descriptor.durability
+        last = first + len(rows) - 1
+        commit = Commit(self, last, result)
+        if durability is Durability.SKIP_WAL:
+            commit.logged = False
+            commit.position = wal.appended_position
+        else:
+            remembered = None if nonce is None else (*nonce, answer)
+            payload = encode_payload(first, now, rows, self.view.shapes.shapes, remembered)
+            commit.position = wal.append(self.id16, last, payload, EDIT, commit)
+        if nonce is not None:
+            self.nonces.remember(nonce, answer)
+        self._insert(rows, now, first, commit if observers else None)
+        self.next_sequence_id = last + 1
+        self.counters["writes"] += len(rows)
+        if durability in (Durability.SKIP_WAL, Durability.ASYNC_WAL) and self.read_points.current == first - 1:
+            commit.publish_now()
+            if durability is Durability.ASYNC_WAL:
+                wal.request_sync()
+        return commit
+
+    def _observe_before(
+        self, rows: Sequence[LoweredRow], observers: Sequence[RegionObserver]
+    ) -> list[LoweredRow]:
+        out = []
+        for row, shape_id, values, stamp, size in rows:
+            cells: list[RawCell] = list(values)
+            if shape_id >= 0:
+                names = self.view.shapes.shapes[shape_id].names
+                cells = [
+                    (*name.split(b":", 1), stamp, 4, value, 0)  # type: ignore[misc]
+                    for name, value in zip(names, values, strict=True)
+                ]
+            added = [cell for observer in observers for cell in observer.before(self, row, cells)]
+            if added:
+                out.append((row, GENERAL, (*cells, *added), None, 0))
+            else:
+                out.append((row, shape_id, values, stamp, size))
+        return out
+
+    def _finish_rows(self, rows: Sequence[LoweredRow], now: int, first: int) -> Sequence[LoweredRow]:
+        """Stamp the general rows; note the tombstones that got the current stamp."""
+        if all(row[1] >= 0 for row in rows):
+            return rows
+        finished: list[LoweredRow] = []
+        for sequence_id, (row, shape_id, values, stamp, size) in enumerate(rows, first):
+            if shape_id >= 0:
+                finished.append((row, shape_id, values, stamp, size))
+                continue
+            cells = stamp_cells(values, now, sequence_id)
+            finished.append((row, GENERAL, cells, None, general_size(cells)))
+            if has_markers(values) and any(cell[2] == -now and cell[3] != -4 for cell in cells):
+                self._tombstoned.add(row)
+        return finished
+
+    def _insert(
+        self, rows: Sequence[LoweredRow], now: int, first: int, commit: Commit | None
+    ) -> None:
+        memstore = self.view.active
+        before, sequence_id = memstore.size_bytes, first
+        edits: list[tuple[bytes, Edit]] | None = [] if commit is not None else None
+        for row, shape_id, values, stamp, size in rows:
+            edit = (sequence_id, now if stamp is None else stamp, shape_id, values)
+            memstore.insert(row, edit, size)
+            if edits is not None:
+                edits.append((row, edit))
+            sequence_id += 1
+        if commit is not None:
+            commit.edits = edits
+        self.services.memory_changed(self, memstore.size_bytes - before)
+
+    def _consolidate(self, row: bytes, edits: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], int]:
+        """Fold a hot row's old edits into one, down to the oldest read point in use."""
+        point = self.read_points.smallest()
+        keep = [edit for edit in edits if edit[0] > point]
+        fold = edits[len(keep) :]
+        if len(fold) < 2:
+            return edits, 0
+        shapes = self.view.shapes.shapes
+        cells: list[EditCell] = []
+        for family in self.descriptor.family_names:
+            merged: list[StoreCell] = sorted(
+                cell for edit in fold for cell in edit_cells(edit, shapes, family)
+            )
+            cells += [(family, *cell) for cell in compact_row(merged, self.policy(family, major=False))]
+        folded: Edit = (fold[0][0], fold[0][1], GENERAL, tuple(cells))
+        freed = sum(self._edit_size(row, edit) for edit in fold) - general_size(cells)
+        return (*keep, folded), freed
+
+    def _edit_size(self, row: bytes, edit: Edit) -> int:
+        if edit[2] < 0:
+            return general_size(edit[3])
+        return regular_size(row, self.view.shapes.shapes[edit[2]], sum(map(len, edit[3])))
+
+    def publish(self, commit: Commit) -> None:
+        """Show the commit's edits. Called in log order, under the lock."""
+        if commit.sequence_id > self.read_points.current:
+            self.read_points.current = commit.sequence_id
+        if commit.edits is not None:
+            for observer in self.services.observers:
+                observer.after(self, commit.edits, False)
+
+    def wait_for(self, commit: Commit) -> None:
+        """Block until the commit is durable, or failed."""
+        wal = self.services.wal
+        assert wal is not None
+        wal.sync(commit.position)
+        if not commit.logged:  # everything logged before it is durable now
+            with self.lock:
+                commit.publish_now()
+
+    def request_sync(self) -> None:
+        """Have the log synced by its own thread."""
+        if self.services.wal is not None:
+            self.services.wal.request_sync()
+
+    # -- replay ------------------------------------------------------------------------------
+
+    def replay(self, payload: bytes) -> int:
+        """Apply a log record's edits that no file holds yet; returns how many rows."""
+        flushed = self.manifest.flushed_sequence_id
+        decoded = DecodedPayload(payload, self.view.shapes)
+        memstore = self.view.active
+        before = memstore.size_bytes
+        families = frozenset(self.descriptor.family_names)
+        applied: list[tuple[bytes, Edit]] = []
+        for row, edit, size in decoded.rows:
+            if edit[0] <= flushed:
+                continue
+            if edit[2] < 0 and any(cell[0] not in families for cell in edit[3]):
+                edit = (edit[0], edit[1], GENERAL, tuple(c for c in edit[3] if c[0] in families))
+            memstore.insert(row, edit, size)
+            applied.append((row, edit))
+        if decoded.nonce is not None:
+            self.nonces.remember(decoded.nonce[:3], decoded.nonce[3])
+        self.last_stamp = max(self.last_stamp, decoded.timestamp)
+        if applied:
+            self.next_sequence_id = max(self.next_sequence_id, applied[-1][1][0] + 1)
+            self.services.memory_changed(self, memstore.size_bytes - before)
+            for observer in self.services.observers:
+                observer.after(self, applied, True)
+        return len(applied)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def latest(self, row: bytes) -> Result:
+        """The newest version of every column of a row."""
+        if self.closed:
+            self._check_open()
+        view = self.view
+        plan = self.latest_plan
+        if plan.plain and view.memstore_only:
+            edits = view.active.rows.get(row)
+            if edits is None:
+                return Result(row)
+            if edits[0][0] <= self.read_points.current:
+                edit = newest_regular(edits)
+                if edit is not None:
+                    return Result(row, view.shapes.shapes[edit[2]].names, edit[3], edit[1])
+        if not plan.plain:
+            plan = ReadPlan(Get(row), view.descriptor, self.name, self.clock())
+        return read_row(plan, view, row, self.read_points) or Result(row)
+
+    def get(self, get: Get) -> Result:
+        """What a Get shows; an empty Result when nothing is there."""
+        self._check_open()
+        plan = ReadPlan(get, self.descriptor, self.name, self.clock())
+        return read_row(plan, self.view, get.row, self.read_points) or Result(get.row)
+
+    def get_newest(self, get: Get) -> Result:
+        """As ``get``, over edits that are not synced yet too: for read-modify-write, under the lock."""
+        plan = ReadPlan(get, self.descriptor, self.name, self.clock())
+        return read_row(plan, self.view, get.row, _NEWEST) or Result(get.row)
+
+    def open_scanner(self, scan: Scan) -> HeldScanner:
+        """A scanner over this region's part of the scan's range."""
+        self._check_open()
+        plan = ReadPlan(scan, self.descriptor, self.name, self.clock())
+        span = ScanRange(scan)
+        span.clip(self.info.start_key, self.info.end_key)
+        return HeldScanner(self, plan, scan, span)
+
+    def current_view(self) -> RegionView:
+        """The view, for scanners: a closed region has none."""
+        self._check_open()
+        return self.view
+
+    @property
+    def memstore_bytes(self) -> int:
+        """Accounted bytes in memory, those being flushed included."""
+        view = self.view
+        return view.active.size_bytes + (view.flushing.size_bytes if view.flushing else 0)
+
+    @property
+    def store_files(self) -> Mapping[bytes, tuple[StoreFileReader, ...]]:
+        return self.view.files
+
+
+class HeldScanner(RegionScanner):
+    """A scanner that keeps its read point's cells from being dropped until it is closed."""
+
+    def __init__(self, region: Region, plan: ReadPlan, scan: Scan, span: ScanRange) -> None:
+        self._points = region.read_points
+        self._held: int | None = region.read_points.hold()
+        super().__init__(plan, scan, span, region.current_view, self._held)
+
+    def close(self) -> None:
+        """Give up the read point; a second call does nothing."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._points.release(held)
+            self.release()
+
+    def __del__(self) -> None:
+        self.close()
