@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import sys
+import textwrap
 import time
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ DEFAULT_DIRECTORY = "hyperbase-demo"
 TABLE = "unicode"
 BATCH_ROWS = 1000
 EVENTS_BEFORE_KILL = 2000
-LINE_WIDTH = 100
+LINE_WIDTH, LINES = 100, 3  # of what a step returned
 
 
 def add_parser(subparsers: Any) -> None:
@@ -129,7 +130,10 @@ class Steps:
         value = eval(code, self.names)
         seconds = time.perf_counter() - started
         say(f"  >>> {shown}")
-        say(f"      {human_seconds(seconds):>8}  {_shorten(_describe(value))}")
+        first, *more = _wrap(_describe(value))
+        say(f"      {human_seconds(seconds):>8}  {first}")
+        for line in more:
+            say(f"                {line}")
         self.names[name] = value
         return value
 
@@ -138,8 +142,9 @@ class Steps:
         say(f"                {text}")
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= LINE_WIDTH else text[: LINE_WIDTH - 1] + "…"
+def _wrap(text: str) -> list[str]:
+    """At most ``LINES`` lines; what is longer is cut and ends in ``…``."""
+    return textwrap.wrap(text, LINE_WIDTH, max_lines=LINES, placeholder=" …", break_on_hyphens=False)
 
 
 def _describe(value: Any) -> str:

@@ -7,6 +7,7 @@ rejected. Subcommands import the engine when they run, so ``hyperbase --help`` d
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ _USAGE_ERRORS: tuple[type[BaseException], ...] = (
     PermissionError,
 )
 TRACEBACK_VARIABLE = "HYPERBASE_TRACEBACK"
+LOG_VARIABLE = "HYPERBASE_LOG"  # a level of ``logging``: what the store tells of its work on standard error
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not hasattr(args, "run"):
         parser.print_help()
         return ExitCode.USAGE
+    _set_up_logging()
     try:
         code: int = args.run(args)
         sys.stdout.flush()
@@ -79,6 +82,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _explain(error)
     return code
+
+
+class _OneLine(logging.Formatter):
+    """Log records as one line each; an exception by its message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"hyperbase: {record.getMessage()}"
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f": {record.exc_info[1]}"
+        return " ".join(text.split())
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    level = os.environ.get(LOG_VARIABLE, "ERROR").upper()
+    known = level in logging.getLevelNamesMapping()
+    logging.basicConfig(handlers=[handler], level=level if known else "ERROR")
 
 
 def _explain(error: BaseException) -> ExitCode:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hyperbase.common.errors import HBaseIOException, StoreLockedException
+from hyperbase.common.errors import StoreFormatException, StoreLockedException
 from hyperbase.common.region_info import RegionInfo
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def check(directory: str) -> CheckResult:
             for name in connection.admin.list_tables():
                 tables += 1
                 problems += table_problems(connection, name)
-    except StoreLockedException:
+    except (StoreLockedException, StoreFormatException):
         raise
-    except HBaseIOException as error:  # it cannot even be opened: say so, and look at the files all the same
+    except OSError as error:  # it cannot even be opened: say so, and look at the files all the same
         files = report_store(directory)
         problems.append(f"the store does not open: {type(error).__name__}: {' '.join(str(error).split())}")
     return CheckResult(files, tables, [*files.problems, *problems])

@@ -6,10 +6,13 @@ in a forked child it is closed.
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +79,8 @@ class Connection:
         with self._lock:
             if self._backend is None:
                 backend = self._opener()
-                # A forgotten connection releases its store when it is collected, at the latest at exit.
-                self._closer = weakref.finalize(self, _close_in_owner, backend, os.getpid())
+                self._closer = weakref.finalize(self, _close_forgotten, backend, os.getpid())
+                self._closer.atexit = False  # _close_all does that
                 self._backend = backend
                 _connections.add(self)
 
@@ -212,9 +215,23 @@ class Connection:
         self._open_backend().compact(self._full_name(name), major)
 
 
-def _close_in_owner(backend: Backend, pid: int) -> None:
+def _close_forgotten(backend: Backend, pid: int) -> None:
+    """Close the store of a connection that nobody holds any more.
+
+    In a thread of its own: the collector may run in a thread that holds one of the engine's locks, and
+    closing needs them. The low-level call takes no lock, threading.Thread would.
+    """
     if os.getpid() == pid:
-        backend.close()
+        _thread.start_new_thread(backend.close, ())
+
+
+def _close_all() -> None:
+    with ExitStack() as stack:  # all of them, though one may fail
+        for connection in list(_connections):
+            stack.callback(connection.close)
+
+
+atexit.register(_close_all)
 
 
 def _after_fork_in_child() -> None:

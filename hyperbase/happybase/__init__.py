@@ -1,7 +1,7 @@
 """HappyBase's API on Hyperbase: ``import hyperbase.happybase as happybase``, and no server is needed.
 
 A Connection opens the directory named by ``store``, by the environment variable HYPERBASE_STORE, or
-``./data``. Connections of one process to one directory share the store, so pools and threads work.
+``./data``. Connections of one process to one directory share its store, so pools and threads work.
 """
 
 from hyperbase import __version__

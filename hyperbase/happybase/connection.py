@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import weakref
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hyperbase.client.connection import Connection as ClientConnection
 from hyperbase.client.connection import Name
 from hyperbase.client.location import local_path
 from hyperbase.common.errors import IllegalArgumentException
-from hyperbase.happybase.shared_store import lease_store
 from hyperbase.happybase.table import Table
+
+if TYPE_CHECKING:
+    from hyperbase.client.backend import Backend
 
 COMPAT_MODES = ("0.90", "0.92", "0.94", "0.96", "0.98")
 THRIFT_TRANSPORTS = ("buffered", "framed")
@@ -67,7 +70,7 @@ class Connection(ClientConnection):
         self.store = choose_store(store, self.host, self.port)
         self.transport = Transport(self)
         super().__init__(
-            partial(lease_store, self.store),
+            partial(_open_store, self.store),
             autoconnect=autoconnect,
             table_prefix=table_prefix,
             table_prefix_separator=table_prefix_separator,
@@ -109,6 +112,12 @@ def choose_store(store: str | os.PathLike[str] | None, host: str, port: int | st
             f"opened in this process: give store='./data', or set {STORE_VARIABLE}"
         )
     return local_path(DEFAULT_STORE)
+
+
+def _open_store(path: str) -> Backend:
+    from hyperbase.embedded import open_backend  # the engine is loaded when it is needed
+
+    return open_backend(path, False, {})
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

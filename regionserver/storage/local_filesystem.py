@@ -431,20 +431,24 @@ os.register_at_fork(
 def _owner(descriptor: int) -> str:
     """Say who holds the lock: the kernel's list knows best, the pid in the file comes next."""
     status = os.fstat(descriptor)
-    inode = f":{status.st_ino}"
+    identity = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:
         lines = []
     for fields in map(str.split, lines):
         # "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; a waiter has "->" in the second place
-        if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5].endswith(inode) and fields[4] != "0":
-            return f"process {fields[4]}"
+        if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5] == identity and fields[4] != "0":
+            return _process(fields[4])
     try:
         text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
     except OSError:
         text = ""
-    return f"process {text}" if text.isdigit() else "another process"
+    return _process(text) if text.isdigit() else "another process"
+
+
+def _process(pid: str) -> str:
+    return f"this process ({pid})" if pid == str(os.getpid()) else f"process {pid}"
 
 
 def _preallocate(descriptor: int, size: int) -> None:

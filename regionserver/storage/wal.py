@@ -139,8 +139,7 @@ class WriteAheadLog:
         self._syncer: threading.Thread | None = None
         self._wanted = threading.Event()
         self._leftover = -1
-        self._segment = self._create_segment(first_segment, 0)
-        self._open = [self._segment]
+        self._open = [self._create_segment(first_segment, 0)]  # the last takes the appends
 
     @property
     def durable_position(self) -> int:
@@ -184,16 +183,18 @@ class WriteAheadLog:
         with self._lock:
             if self._closed or self._failed is not None:
                 raise self._refusal()
-            segment = self._segment
+            segment = self._open[-1]
             if segment.offset + size > segment.limit:
                 segment = self._next_segment(size)
-            body = _pack_body(segment.salt, kind, 0, 0, segment.durable, region, sequence_id) + payload
-            segment.pending += (_pack_prefix(length, crc32c(body)), body)
-            segment.offset += size
-            segment.record_count += 1
             newest = segment.max_sequence_ids
             if newest.get(region, -1) < sequence_id:
                 newest[region] = sequence_id
+            body = _pack_body(segment.salt, kind, 0, 0, segment.durable, region, sequence_id) + payload
+            # One step puts the record in the log; a KeyboardInterrupt before or behind it breaks nothing:
+            # sizes and counts that matter are taken from what is pending. The commit comes last, as
+            # it must never hear of a record that is not there.
+            segment.pending += (_pack_prefix(length, crc32c(body)), body)
+            segment.offset += size
             if commit is not None:
                 self._commits.append(commit)
             self._appended = position = self._appended + 1
@@ -235,7 +236,7 @@ class WriteAheadLog:
         with self._lock:
             if self._closed or self._failed is not None:
                 raise self._refusal()
-            if not self._segment.record_count:
+            if not self._open[-1].has_records:
                 return
             self._next_segment(0)
         if self._become_leader(_ALWAYS):
@@ -257,7 +258,7 @@ class WriteAheadLog:
                 self._lead(finish=True)
         finally:
             # Interrupted while another thread leads: its file must not be closed under its hands.
-            if self._failed is not None or self._segment.finished:
+            if self._failed is not None or self._open[-1].finished:
                 for segment in self._open:
                     segment.file.close()
 
@@ -310,7 +311,7 @@ class WriteAheadLog:
         The leader ends the one before when it comes to it; until that trailer is durable the
         new one gets no record. Called with the lock held: order must not change under us.
         """
-        number = self._segment.number + 1
+        number = self._open[-1].number + 1
         try:
             segment = self._create_segment(number, size)
         except (FileExistsError, FileNotFoundError) as error:
@@ -322,11 +323,10 @@ class WriteAheadLog:
             self.metrics.failed_rolls += 1
             raise HBaseIOException(
                 error.errno or errno.EIO,
-                f"the log segment {self._segment.path} is full and {segment_name(number)} cannot be created: "
+                f"the log segment {self._open[-1].path} is full and {segment_name(number)} cannot be created: "
                 f"{error.strerror or error}. Nothing was written; retry when that is mended",
             ) from error
-        self._segment = segment
-        self._open.append(segment)
+        self._open = [*self._open, segment]
         self.metrics.rolls += 1
         return segment
 
@@ -335,14 +335,20 @@ class WriteAheadLog:
         limit = max(self._segment_bytes, HEADER.size + size + TRAILER_BYTES)
         if self._leftover == number:
             self._fs.delete(path)
+        self._leftover = (
+            number  # should this attempt fail, the file is ours and empty: the next one removes it
+        )
         salt = 1 + secrets.randbelow((1 << 32) - 1)
-        file = self._fs.open_log(path, limit)
+        try:
+            file = self._fs.open_log(path, limit)
+        except (FileExistsError, FileNotFoundError):
+            self._leftover = -1  # not ours
+            raise
         try:
             file.write([SegmentHeader(number, int(time.time() * 1000), salt).encode()])
             file.sync()
         except OSError:
             file.close()
-            self._leftover = number  # ours, and empty: the next attempt removes it
             raise
         return Segment(number, path, file, salt, limit - TRAILER_BYTES, time.monotonic())
 
@@ -402,10 +408,9 @@ class WriteAheadLog:
     def _take_group(self, finish: bool) -> Group:
         with self._lock:
             parts = []
+            last = self._open[-1]
             for segment in self._open:
-                last = segment is self._segment
-                parts.append(Part(segment, segment.pending, segment.offset, finish or not last))
-                segment.pending = []
+                parts.append(segment.take(finish or segment is not last))
             self._group = group = Group(parts, self._commits, self._appended)
             self._commits = []
             return group
@@ -445,30 +450,26 @@ class WriteAheadLog:
 
     def _retire(self, segment: Segment, size: int) -> None:
         with self._lock:
-            segment.finished = True
             segment.offset = size
-            if segment is not self._segment:
-                self._open.remove(segment)
-                self._closed_segments.append(
-                    ClosedSegment(
-                        segment.number, segment.path, size, segment.record_count, segment.max_sequence_ids
-                    )
-                )
+            if segment is not self._open[-1]:
+                if not self._closed_segments or self._closed_segments[-1].number < segment.number:
+                    self._closed_segments.append(segment.closed())
+                self._open = [other for other in self._open if other is not segment]
+            segment.finished = True
 
     def _account(self, group: Group, seconds: float) -> None:
         metrics = self.metrics
         metrics.syncs += 1
         metrics.sync_seconds += seconds
         metrics.appends += group.last - self._durable_position
-        for part in group.parts:
-            metrics.appended_bytes += sum(map(len, part.chunks))
+        metrics.appended_bytes += sum(part.size for part in group.parts)
         if seconds > self._slow_sync_s:
             metrics.slow_syncs += 1
             logger.warning(
                 "slow log sync took_ms=%d records=%d", seconds * 1000, group.last - self._durable_position
             )
-        segment = self._segment
-        if segment.record_count and time.monotonic() - segment.created > self._roll_interval_s:
+        segment = self._open[-1]
+        if segment.has_records and time.monotonic() - segment.created > self._roll_interval_s:
             self._roll_by_age()
 
     def _roll_by_age(self) -> None:
@@ -478,7 +479,7 @@ class WriteAheadLog:
             try:
                 self._next_segment(0)
             except HBaseIOException as error:
-                self._segment.created = time.monotonic()  # ask again an interval later
+                self._open[-1].created = time.monotonic()  # ask again an interval later
                 logger.warning("log roll failed, going on in the old segment: %s", error)
 
     def _hand_over(self) -> None:
@@ -507,7 +508,9 @@ class WriteAheadLog:
             commits = self._commits if group is None else group.commits[group.told :] + self._commits
             self._commits = []
             waiters, self._waiters = self._waiters, []
-        logger.error("log failed, the store takes no more writes: log=%s error=%r", self._segment.path, error)
+        logger.error(
+            "log failed, the store takes no more writes: log=%s error=%r", self._open[-1].path, error
+        )
         refusal = self._refusal()
         try:
             for commit in commits:
@@ -520,7 +523,7 @@ class WriteAheadLog:
         if self._failed is None:
             return StoreClosedException(f"the log in {self._directory} is closed")
         refusal = StoreFailedException(
-            f"the log {self._segment.path} failed: {self._failed}. What was acknowledged is safe; nothing "
+            f"the log {self._open[-1].path} failed: {self._failed}. What was acknowledged is safe; nothing "
             "more is accepted until the store is reopened."
         )
         refusal.__cause__ = self._failed

@@ -1,4 +1,4 @@
-"""The write-ahead log's group commit: what appends collect, one leader makes durable, and waiters wait for."""
+"""The write-ahead log's group commit: what appends collect, a leader makes durable and waiters wait for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from regionserver.storage.filesystem import LogFile
-from regionserver.storage.wal_format import HEADER
+from regionserver.storage.wal_format import HEADER, ClosedSegment
 
 
 class Durable(Protocol):
@@ -60,20 +60,41 @@ class Segment:
         "pending",
         "record_count",
         "salt",
+        "taken",
     )
 
     def __init__(self, number: int, path: str, file: LogFile, salt: int, limit: int, created: float) -> None:
         self.number, self.path, self.file, self.salt, self.limit = number, path, file, salt, limit
         self.created = created
-        self.offset = self.durable = HEADER.size
+        self.offset = self.taken = self.durable = HEADER.size
         self.pending: list[bytes] = []
-        self.record_count = 0
+        self.record_count = 0  # of what groups took
         self.max_sequence_ids: dict[bytes, int] = {}
         self.finished = False
 
+    @property
+    def has_records(self) -> bool:
+        """Whether anything was appended."""
+        return self.offset > HEADER.size
+
+    def take(self, finish: bool) -> Part:
+        """Return what is pending as a part of a group. Called with the log's lock held."""
+        chunks = self.pending
+        size = sum(map(len, chunks))
+        self.record_count += len(chunks) // 2  # each record is a prefix and a body
+        self.taken += size
+        self.offset = self.taken
+        self.pending = []
+        return Part(self, chunks, size, self.taken, finish)
+
+    def closed(self) -> ClosedSegment:
+        """Return what the log keeps of it once its trailer is durable."""
+        return ClosedSegment(self.number, self.path, self.offset, self.record_count, self.max_sequence_ids)
+
     def info(self, closed: bool) -> SegmentInfo:
         """Return what ``WriteAheadLog.segments`` tells about it."""
-        return SegmentInfo(self.number, self.path, self.offset, self.record_count, closed)
+        count = self.record_count + len(self.pending) // 2
+        return SegmentInfo(self.number, self.path, self.offset, count, closed)
 
 
 @dataclass(slots=True)
@@ -82,6 +103,7 @@ class Part:
 
     segment: Segment
     chunks: list[bytes]
+    size: int
     end: int
     finish: bool
 

@@ -162,7 +162,6 @@ def test_families_named_in_columns_are_added(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_2(run: Run, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
-    (tmp_path / "a.csv").write_text("a,b\n")
     (tmp_path / "a.csv").write_text("a,c\n1,2\n")
     (tmp_path / "a.parquet").write_text("PAR1")
     with hyperbase.connect(tmp_path / "s") as db:

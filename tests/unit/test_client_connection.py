@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,23 @@ def test_open_and_close(store: FakeBackend) -> None:
 def test_a_forgotten_connection_closes_its_store(store: FakeBackend) -> None:
     Connection(lambda: store)
     gc.collect()
+    for _ in range(500):
+        if store.closed:
+            break
+        time.sleep(0.01)  # it is closed in a thread of its own
     assert store.closed == 1
+
+
+def test_what_is_open_at_exit_is_closed() -> None:
+    code = (
+        "from hyperbase.client.connection import Connection\n"
+        "class Store:\n"
+        "    def close(self): print('closed')\n"
+        "db = Connection(Store)\n"
+        "Connection(Store).close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("closed\nclosed\n", "")
 
 
 def test_a_table_keeps_its_connection(store: FakeBackend) -> None:

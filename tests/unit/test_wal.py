@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -564,3 +566,43 @@ def test_the_worked_example_of_the_format_is_what_is_written_and_read() -> None:
     fs = memory()
     fs.create_if_absent("WALs/" + segment_name(1), data)
     assert contents(fs) == [(region, 7, b"hello")]
+
+
+def test_an_append_interrupted_anywhere_leaves_a_log_that_goes_on() -> None:
+    code = WriteAheadLog.append.__code__
+    for stop in range(1, 60):
+        fs = memory()
+        log = WriteAheadLog(fs, "WALs", 1, segment_bytes=400)
+        told: list[int] = []
+        log.append(A, 1, b"before" * 30, commit=Commit(1, told))
+        lines = [0]
+
+        def trace(
+            frame: FrameType, event: str, argument: object, lines: list[int] = lines, stop: int = stop
+        ) -> Any:
+            if frame.f_code is code and event == "line":
+                lines[0] += 1
+                if lines[0] == stop:
+                    raise KeyboardInterrupt
+            return trace
+
+        interrupted = False
+        sys.settrace(trace)
+        try:
+            log.append(A, 2, b"interrupted" * 20, commit=Commit(2, told))
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            sys.settrace(None)
+        log.sync(log.append(A, 3, b"after", commit=Commit(3, told)))
+        log.roll()
+        log.append(A, 4, b"last", commit=Commit(4, told))
+        log.close()
+        got = [sequence_id for _, sequence_id, _ in contents(fs.after_crash())]
+        assert got in ([1, 2, 3, 4], [1, 3, 4])
+        assert set(told) <= set(got)
+        assert {1, 3, 4} <= set(told)
+        if not interrupted:
+            assert stop > 10
+            return
+    pytest.fail("append has more lines than expected")
