@@ -665,7 +665,7 @@ class Result:
         """``{column: newest value}``."""
         if len(self.names) == 1:
             return {self.names[0]: self.values[0]}
-        out = dict(zip(self.names, self.values, strict=True))
+        out = dict(zip(self.names, self.values))  # noqa: B905 - equal by construction, and hot
         if len(out) != len(self.names):  # several versions of a column: the first is the newest
             out = dict(zip(reversed(self.names), reversed(self.values), strict=True))
             return {name: out[name] for name in dict.fromkeys(self.names)}

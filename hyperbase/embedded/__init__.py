@@ -23,7 +23,9 @@ _registry_lock = threading.Lock()
 def _forget_in_child() -> None:
     global _registry_lock
     _registry_lock = threading.Lock()
-    _open_stores.clear()  # they are the parent's
+    for store, _ in _open_stores.values():
+        store.disown()
+    _open_stores.clear()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

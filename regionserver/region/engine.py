@@ -50,6 +50,7 @@ class Engine:
         observers: Iterable[RegionObserver] = (),
         root: str | None = None,
         sync_hook: Callable[[], None] | None = None,
+        background: bool = True,
     ) -> None:
         self.fs = fs
         self.config = config
@@ -64,6 +65,7 @@ class Engine:
         self.started_at = time.time()
         self.background_error: Exception | None = None
         self.after_maintenance: Callable[[Region], object] | None = None  # may split the region
+        self.background = background  # False: nothing is flushed or compacted but by a call
         self._sync_hook = sync_hook
         self._memory = 0
         self._memory_changed = threading.Condition()
@@ -123,7 +125,12 @@ class Engine:
             flush_region(region)
             with region.lock:
                 region.closed = True
-            flush_region(region)
+            try:
+                flush_region(region)
+            except BaseException:
+                with region.lock:  # what it holds is not in files: it has to go on serving
+                    region.closed = False
+                raise
         else:
             with region.lock:
                 region.closed = True
@@ -132,6 +139,23 @@ class Engine:
         for _, reader in view.all_files:
             self.cache.evict_file(reader.path)
         self.regions.pop(region.id16, None)
+
+    def reopen_region(self, closed: Region, descriptor: TableDescriptor | None = None) -> Region:
+        """Serve a region that was flushed and closed again, maybe with another schema.
+
+        Touches no disk, so that a change of regions or schema can always be taken back, and always be
+        finished once it is committed.
+        """
+        with closed.compacting:  # one under way sees that the region is closed, and gives up
+            region = Region(closed.info, descriptor or closed.descriptor, self, closed.directory, self.clock)
+            region.take_over(closed)
+        self.regions[region.id16] = region
+        return region
+
+    def check_log(self) -> None:
+        """Raises StoreFailedException after a failed sync of the log: no change can be committed any more."""
+        if self.wal is not None and self.wal.failed is not None:
+            self._refuse()
 
     def close(self) -> None:
         """Flush every region, end the log, stop the threads. After a failed sync nothing is flushed."""
@@ -149,10 +173,9 @@ class Engine:
                 first_error = first_error or error
                 logger.error("close: flush failed region=%s error=%s", region.name, error)
         if self.wal is not None:
-            if self.wal.failed is None:
-                self.wal.close()
-                if first_error is None:
-                    self._archive_logs()
+            self.wal.close()  # after a failed sync it only closes its files
+            if first_error is None and self.wal.failed is None:
+                self._archive_logs()
         self.cache.clear()
         if first_error is not None:
             raise first_error
@@ -215,11 +238,13 @@ class Engine:
 
     def request_flush(self, region: Region) -> None:
         """Have the region flushed in the background."""
-        self._flusher.submit(region)
+        if self.background:
+            self._flusher.submit(region)
 
     def request_compaction(self, region: Region) -> None:
         """Have the region's Stores looked at in the background."""
-        self._compactor.submit(region)
+        if self.background:
+            self._compactor.submit(region)
 
     def flush(self, region: Region) -> bool:
         """Flush now, in this thread."""
@@ -290,11 +315,15 @@ class Engine:
         return 2**63 if region is None else region.manifest.flushed_sequence_id
 
     def _archive_logs(self) -> None:
-        if self.wal is not None:
+        if self.wal is None:
+            return
+        try:
             self.wal.archive_flushed(self.flushed_sequence_id)
             self.wal.archive_cleaner(
                 self.config.wal_archive_ttl_s, self.config.wal_archive_limit_bytes, time.time()
             )
+        except OSError as error:  # the flush itself is done; the next one tries again
+            logger.warning("archiving the log failed: %s", error)
 
     def _flush_oldest_segment(self) -> None:
         assert self.wal is not None

@@ -7,7 +7,7 @@ the manifest lists as released, because a flush or compaction may be writing the
 from __future__ import annotations
 
 from hyperbase.common.names import family_directory
-from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, next_manifest
+from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, commit_manifest, next_manifest
 from regionserver.region.region import Region
 
 
@@ -33,14 +33,14 @@ def clean_region(region: Region) -> int:
             region.services.cache.evict_file(path)
             fs.delete(path)
         if manifest.released:
-            region.manifest = next_manifest(manifest, released=())
-            region.manifests.write(region.manifest)
+            commit_manifest(region, next_manifest(manifest, released=()))
         region.manifests.remove_older(region.manifest)
         return len(doomed)
 
 
 def sweep_region(region: Region) -> None:
-    """At opening, as the only owner: remove temporary files that a crash left."""
+    """At opening, as the only owner: remove what a crash left."""
+    clean_region(region)
     fs = region.services.fs
     for family in region.descriptor.family_names:
         fs.sweep_temporaries(f"{region.directory}/{family_directory(family)}")

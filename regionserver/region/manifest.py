@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import msgpack
 
 from hyperbase.common.errors import CorruptHFileException, NotServingRegionException, StoreFormatException
 from regionserver.storage.filesystem import FileSystem
+
+if TYPE_CHECKING:
+    from regionserver.region.region import Region
 
 MAGIC = b"HBMF0001"
 MANIFEST_DIRECTORY = ".manifest"
@@ -164,6 +167,20 @@ class ManifestStore:
         for name in self._fs.list(f"{self.directory}/{EPOCH_DIRECTORY}"):
             if int(name) < manifest.epoch:
                 self._fs.delete(f"{self.directory}/{EPOCH_DIRECTORY}/{name}")
+
+
+def commit_manifest(region: Region, manifest: Manifest) -> None:
+    """Write the region's next manifest and take it. ``region.maintenance`` is held.
+
+    After an error nobody knows whether the file is there. Its number is spent, then: a later manifest wins
+    over it in any case, and until there is one, what it names must stay.
+    """
+    try:
+        region.manifests.write(manifest)
+    except OSError:
+        region.manifest = replace(region.manifest, number=manifest.number)
+        raise
+    region.manifest = manifest
 
 
 def next_manifest(manifest: Manifest, **changes: Any) -> Manifest:

@@ -9,10 +9,12 @@ from collections import Counter
 class ReadPoints:
     """The region's read point and those that open scanners hold. ``current`` moves in log order only."""
 
-    __slots__ = ("_held", "_lock", "current")
+    __slots__ = ("_held", "_lock", "current", "key_skips", "time_range_skips")
 
     def __init__(self, current: int) -> None:
         self.current = current
+        self.key_skips = 0  # files that point reads passed over, by key range or Bloom filter
+        self.time_range_skips = 0
         self._held: Counter[int] = Counter()
         self._lock = threading.Lock()
 

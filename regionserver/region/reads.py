@@ -25,7 +25,7 @@ from regionserver.region.mvcc import ReadPoints
 from regionserver.region.view import RegionView
 from regionserver.storage.cells import StoreCell
 from regionserver.storage.edits import Edit, Shape, edit_cells
-from regionserver.storage.store_file import Block, StoreFileReader
+from regionserver.storage.store_file import Block, StoreFileInfo, StoreFileReader
 
 FOREVER_SECONDS = 2**31 - 1
 
@@ -48,6 +48,7 @@ class ReadPlan:
         "has_filter_row",
         "plain",
         "raw",
+        "spans",
         "store_limit",
         "store_offset",
         "versions",
@@ -77,6 +78,7 @@ class ReadPlan:
             for name, qualifiers in sorted(wanted.items())
         ]
         self.family_names = frozenset(wanted)
+        self.spans = {read.family: span for read in self.families if (span := _time_span(read)) is not None}
         self.plain = (
             self.versions >= 1
             and self.filter is None
@@ -86,6 +88,13 @@ class ReadPlan:
             and all(_is_plain(read) for read in self.families)
             and len(wanted) == len(descriptor.families)
         )
+
+    def needs_file(self, family: bytes, info: StoreFileInfo) -> bool:
+        """The file may hold something the query shows, or a marker that masks it, by its time range."""
+        span = self.spans.get(family)
+        if span is None:
+            return True
+        return info.max_timestamp >= span[0] and (info.min_timestamp < span[1] or span[1] == MAX_TIMESTAMP)
 
     def _family_read(
         self, schema: ColumnFamilyDescriptor, qualifiers: frozenset[bytes] | None, query: Query, now: int
@@ -113,6 +122,14 @@ class ReadPlan:
             schema_versions=schema.max_versions,
             raw=self.raw,
         )
+
+
+def _time_span(read: FamilyRead) -> tuple[int, int] | None:
+    """Timestamps outside which a file of the family cannot matter; ``None``: all may."""
+    if read.new_version_behavior:
+        return None  # versions outside the time range count
+    low = max(read.low, read.oldest if read.min_versions <= 0 else 0)
+    return None if low <= 0 and read.high == MAX_TIMESTAMP else (low, read.high)
 
 
 def _is_plain(read: FamilyRead) -> bool:
@@ -371,9 +388,14 @@ def read_row(plan: ReadPlan, view: RegionView, row: bytes, points: ReadPoints) -
     edits = [visible for edits in found if (visible := visible_edits(edits, read_point))]
     spans: list[tuple[bytes, BlockSpan]] = []
     for family, reader in view.all_files:
-        if family in plan.family_names and reader.may_contain(row):
-            for span in row_spans(reader, row):
-                spans.append((family, span))
+        if family not in plan.family_names:
+            continue
+        if plan.spans and not plan.needs_file(family, reader.info):
+            points.time_range_skips += 1
+        elif not reader.may_contain(row):
+            points.key_skips += 1
+        else:
+            spans += [(family, span) for span in row_spans(reader, row)]
     if not edits and not spans:
         return None
     return row_result(plan, row, view.shapes.shapes, edits, spans, read_point)

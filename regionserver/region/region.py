@@ -10,6 +10,7 @@ Flush, compaction, split and merge stand in their own modules and change ``view`
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,12 @@ from typing import Any, Protocol
 
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import TableDescriptor
-from hyperbase.common.errors import NotServingRegionException, ReadOnlyException, WrongRowIOException
+from hyperbase.common.errors import (
+    HBaseIOException,
+    NotServingRegionException,
+    ReadOnlyException,
+    WrongRowIOException,
+)
 from hyperbase.common.model import Durability, Get, Result, Scan
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.commit import Commit
@@ -49,6 +55,8 @@ from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.memstore import MemStore
 from regionserver.storage.store_file import StoreFileReader
 from regionserver.storage.wal import EDIT, WriteAheadLog
+
+logger = logging.getLogger(__name__)
 
 _NEWEST = ReadPoints(2**63 - 1)  # read-modify-write: every edit, synced or not
 _STAMP_WAIT_S = 0.0002
@@ -170,13 +178,33 @@ class Region:
             )
             for family in self.descriptor.family_names
         }
-        self.manifest = replace(manifest, epoch=epoch, number=0, open_sequence_id=manifest.flushed_sequence_id + 1)
+        # A family dropped and added again begins empty: its old files are forgotten at the first opening
+        # without it.
+        stores = {family: manifest.stores.get(family, ()) for family in self.descriptor.family_names}
+        self.manifest = replace(
+            manifest, epoch=epoch, number=0, stores=stores, open_sequence_id=manifest.flushed_sequence_id + 1
+        )
         self.next_file = manifest.next_file
         self.next_sequence_id = manifest.flushed_sequence_id + 1
         self.last_stamp = manifest.highest_stamp
         self.nonces.load(dict(manifest.nonces))
         view = self.view
         self.view = RegionView(view.active, None, files, view.descriptor, view.shapes)
+
+    def take_over(self, closed: Region) -> None:
+        """Go on where ``closed``, this region flushed and closed, stopped; files of dropped families leave."""
+        view, families = closed.view, self.descriptor.family_names
+        if view.active.rows or view.flushing is not None:
+            raise HBaseIOException(f"region {self.name} was closed with edits that are in no file")
+        stores = {family: closed.manifest.stores.get(family, ()) for family in families}
+        self.manifest = replace(closed.manifest, stores=stores)
+        self.next_file = closed.next_file
+        self.next_sequence_id = closed.next_sequence_id
+        self.last_stamp = closed.last_stamp + 1  # as in ``go_online``
+        self.read_points.current = closed.next_sequence_id - 1
+        self.nonces = closed.nonces
+        files = {family: view.files.get(family, ()) for family in families}
+        self.view = RegionView(self.view.active, None, files, self.descriptor, self.view.shapes)
 
     def go_online(self, *, persist: bool) -> None:
         """After the replay: everything recovered is visible; record the opening, then serve."""
@@ -365,7 +393,10 @@ class Region:
             self.read_points.current = commit.sequence_id
         if commit.edits is not None:
             for observer in self.services.observers:
-                observer.after(self, commit.edits, False)
+                try:
+                    observer.after(self, commit.edits, False)
+                except Exception:  # the edits are durable and visible: an observer cannot undo that
+                    logger.exception("observer failed region=%s sequence_id=%d", self.name, commit.sequence_id)
 
     def wait_for(self, commit: Commit) -> None:
         """Block until the commit is durable, or failed."""

@@ -150,7 +150,7 @@ class FileSource:
     def _step_forward(self) -> None:
         block = self.block
         assert block is not None
-        last = block.rows[-1]
+        last = block.rows[-1] if block.rows else None
         self.position += 1
         while self.position >= len(block.rows):
             if self._index >= self.reader.last_block:
@@ -175,7 +175,7 @@ class FileSource:
     def _step_back(self) -> None:
         block = self.block
         assert block is not None
-        first = block.rows[0]
+        first = block.rows[0] if block.rows else None  # a reference's first and last block may be empty
         self.position -= 1
         while self.position < 0:
             if self._index <= self.reader.first_block:
@@ -279,7 +279,9 @@ class RegionScanner:
         sources += [
             FileSource(family, reader, span, self._scan.cache_blocks)
             for family, reader in view.all_files
-            if family in plan.family_names and _overlaps(reader, low, high)
+            if family in plan.family_names
+            and plan.needs_file(family, reader.info)
+            and _overlaps(reader, low, high)
         ]
         self._sources = [source for source in sources if source.key is not None]
 

@@ -6,13 +6,14 @@ thread. A crash before the manifest leaves an unnamed file, after it released in
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import CompactionCancelledException, HBaseIOException
 from regionserver.region.compaction import CompactionInput, CompactionJob, run_compaction
 from regionserver.region.compaction_policy import (
     CompactionConfig,
@@ -22,8 +23,8 @@ from regionserver.region.compaction_policy import (
     choose_major,
 )
 from regionserver.region.compaction_worker import compact_in_worker
-from regionserver.region.flush import new_file_path
-from regionserver.region.manifest import FileEntry, next_manifest
+from regionserver.region.flush import discard_output, new_file_path
+from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
 from regionserver.storage.store_file import StoreFileInfo, StoreFileReader
@@ -98,11 +99,20 @@ def _compact_store(region: Region, engine: Engine, family: bytes, request: Compa
         throttle_bytes_per_s=engine.config.compaction_throughput_bytes_per_s,
     )
     size = sum(entry.size_bytes for entry in entries)
-    if engine.root is not None and size >= engine.config.compaction_worker_threshold_bytes:
-        info = compact_in_worker(job, cancelled=lambda: region.closed or engine.closed)
-    else:
-        info = run_compaction(job, engine.fs, cancelled=lambda: region.closed or engine.closed)
-    _commit(region, family, entries, job.output, info, request.major)
+    try:
+        if engine.root is not None and size >= engine.config.compaction_worker_threshold_bytes:
+            info = compact_in_worker(job, cancelled=lambda: region.closed or engine.closed)
+        else:
+            info = run_compaction(job, engine.fs, cancelled=lambda: region.closed or engine.closed)
+        _commit(region, family, entries, job.output, info, request.major)
+    except HBaseIOException:
+        raise
+    except OSError as error:
+        raise HBaseIOException(
+            error.errno or errno.EIO,
+            f"compaction of region {region.name} failed: {error.strerror or error}. Its files are as they were; "
+            "make space or mend the disk, then compact again",
+        ) from error
     took_ms = round((time.monotonic() - started) * 1000)
     cells = info.cell_count if info else 0
     engine.count(
@@ -132,7 +142,10 @@ def _commit(
         before = region.manifest
         gone = set(inputs)
         if region.closed or not gone <= set(before.stores.get(family, ())):
-            raise HBaseIOException(f"region {region.name} changed while {path} was written: not used")
+            discard_output(region, path)
+            raise CompactionCancelledException(
+                f"region {region.name} changed while {path} was written: not used"
+            )
         kept = [entry for entry in before.stores[family] if entry not in gone]
         readers = {
             entry: reader
@@ -155,8 +168,7 @@ def _commit(
             released=(*before.released, *released),
             next_file=region.next_file,
         )
-        region.manifests.write(manifest)
-        region.manifest = manifest
+        commit_manifest(region, manifest)
         with region.lock:
             view = region.view
             files = {**view.files, family: tuple(readers[entry] for entry in kept)}

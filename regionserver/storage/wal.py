@@ -323,7 +323,7 @@ class WriteAheadLog:
             self.metrics.failed_rolls += 1
             raise HBaseIOException(
                 error.errno or errno.EIO,
-                f"the log segment {self._open[-1].path} is full and {segment_name(number)} cannot be created: "
+                f"the log segment {self._open[-1].path} is full, {segment_name(number)} cannot be created: "
                 f"{error.strerror or error}. Nothing was written; retry when that is mended",
             ) from error
         self._open = [*self._open, segment]

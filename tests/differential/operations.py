@@ -58,7 +58,10 @@ class Generator:
     def operations(self, count: int) -> list[Op]:
         """The table's creation, then ``count`` operations; the last one reads everything, raw."""
         kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
-        ops: list[Op] = [{"op": "create_table", "families": self.families}]
+        minor = self.random.random() < 0.5
+        ops: list[Op] = [
+            {"op": "create_table", "families": self.families, "minor_compactions": minor}
+        ]
         for kind in self.random.choices(kinds, weights, k=max(0, count - 1)):
             ops.append(getattr(self, f"_{kind}")())
         ops.append({"op": "scan", "start": "", "stop": "", "raw": True, "versions": "all"})
@@ -170,6 +173,8 @@ class Generator:
             if kind > 0.4:
                 op["compare"] = random.choice(("<", "<=", "=", "=", "!=", ">=", ">"))
                 op["value"] = self._value()
+                if not op["value"] and random.random() < 0.95:
+                    op["compare"] = "="  # the others mean nearly nothing with an empty value: seldom
         if random.random() < 0.2:
             op["time_range"] = self._range()
         op["action"] = self._mutate_row(row) if random.random() < 0.2 else self._mutation(row)

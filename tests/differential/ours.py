@@ -60,6 +60,7 @@ class Hyperbase:
             admin.create_table(_descriptor(self._name, op))
         elif kind == "flush":
             admin.flush(self._name)
+            admin.compact(self._name)  # waits for what the flush set off by itself
         elif kind == "compact":
             admin.compact(self._name)
         elif kind == "major_compact":
@@ -124,7 +125,8 @@ def _descriptor(name: str, op: Op) -> Any:
         if "new_version_behavior" in options:
             options["new_version_behavior"] = options["new_version_behavior"] == "true"
         families.append(hyperbase.ColumnFamilyDescriptor(**options))
-    return hyperbase.TableDescriptor(name, families)
+    attributes = {} if op["minor_compactions"] else {"COMPACTION_ENABLED": "false"}
+    return hyperbase.TableDescriptor(name, families, attributes=attributes)
 
 
 def _column(family: str, qualifier: str | None) -> bytes:

@@ -49,6 +49,15 @@ def _canonical_cell(cell: list[Any]) -> list[Any]:
     return [row, family, qualifier, "now" if RECENT < stamp < FUTURE else stamp, kind, value]
 
 
+def is_known(expected: Answer, got: Answer, op: Op) -> bool:
+    """A difference that is meant: README.md gives the reasons."""
+    if expected.get("error") not in ("IllegalArgumentException", "EmptyStackException") or "error" in got:
+        return False
+    # HBase's parser stumbles over SKIP and WHILE inside parentheses or behind another operator; ours reads on.
+    texts = re.findall(r"'filter': (\".*?[^\\\\]\"|'.*?[^\\\\]')[,}]", str(op))
+    return any(re.search(r"SKIP|WHILE", text) for text in texts)
+
+
 def compare(
     ops: Sequence[Op], judge: Engine, ours: Any, name: str, reopen: bool = False
 ) -> Iterator[Difference]:
@@ -63,8 +72,10 @@ def compare(
                 return  # nobody knows what the table holds now
             continue
         got = ours.ask(op)
-        if canonical(expected) != canonical(got):
+        if canonical(expected) != canonical(got) and not is_known(expected, got, op):
             yield index, expected, got
+            if op["op"] not in READS:
+                return  # what follows is about two different tables
         if reopen and index % 50 == 49:
             ours.reopen()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import random
 from functools import cache
 
@@ -241,3 +242,19 @@ def test_a_failing_disk_is_not_called_damage(monkeypatch: pytest.MonkeyPatch) ->
         reader.batch(0)
     with pytest.raises(OSError, match="Input/output error"):
         StoreFileReader(fs, "file")
+
+
+def test_a_full_disk_leaves_no_file() -> None:
+    def full(step: str, count: int) -> None:
+        if "write" in step:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    fs = MemoryFileSystem()
+    writer = StoreFileWriter(fs, "dir/file", family=b"f", block_size=64)
+    writer.append(batch())
+    fs.step_hook = full
+    with pytest.raises(OSError, match="No space left"):
+        writer.finish()
+    fs.step_hook = None
+    writer.abort()
+    assert not fs.exists("dir/file")

@@ -1,0 +1,1 @@
+"""Benchmarks against RocksDB (through rocksdict) and SQLite: ``make bench``."""
