@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         _load(table)
         steps = Steps(db, table)
         _reads(steps)
+        _flush(steps, directory)
         _writes(steps)
         _compaction(steps, directory)
     lost = _kill_and_reopen(directory)
@@ -68,7 +69,9 @@ def _prepare(db: Connection) -> None:
         if db.admin.table_exists(name):
             say(f"Table {name!r} of an earlier demo is dropped.")
             db.delete_table(name, disable=True)
-    db.create_table(TABLE, {family: {"max_versions": 3} for family in demo_unicode.FAMILIES})
+    db.create_table(
+        TABLE, {family: {"max_versions": 3, "compression": "ZSTD"} for family in demo_unicode.FAMILIES}
+    )
     db.create_table(demo_writer.TABLE, {demo_writer.FAMILY: {}})
 
 
@@ -150,6 +153,8 @@ def _wrap(text: str) -> list[str]:
 def _describe(value: Any) -> str:
     if value is None:
         return "done"
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return ", ".join(value)
     if isinstance(value, list):
         return f"{len(value):,} rows, the first: {value[0]}" if value else "nothing"
     if isinstance(value, int):
@@ -206,25 +211,32 @@ def _writes(steps: Steps) -> None:
     steps.step('t.row(b"01F600", columns=[b"name:name"])')
     steps.step('t.put(b"01F600", {b"name:name": b"written late"}, timestamp=in_2005)')
     steps.step('t.row(b"01F600", columns=[b"name:name"])')
-    raw = 'Scan(prefix=b"01F600", columns=[b"name"], raw=True, versions="all")'
-    steps.step(f"[c.type.name for r in t.scan_results({raw}) for c in r.cells]", "cells")
+    steps.step('Scan(prefix=b"01F600", columns=[b"name"], raw=True, versions="all")', "everything")
+    steps.step("[cell.type.name for row in t.scan_results(everything) for cell in row.cells]")
     steps.step('t.put(b"01F600", {b"name:name": b"GRINNING FACE"})')
     steps.step('t.row(b"01F600", columns=[b"name:name"])')
 
 
-def _compaction(steps: Steps, directory: str) -> None:
-    steps.title(
-        "Flush: from memory to StoreFiles (Arrow files). Major compaction: one a family, nothing dead"
-    )
+def _flush(steps: Steps, directory: str) -> None:
+    steps.title("Flush: from memory to StoreFiles, one a family, which are Arrow files")
     steps.step('db.admin.flush("unicode")')
-    before = storefiles(directory)
-    steps.note(f"{len(before)} StoreFiles, {human_bytes(sum(before.values()))}")
+    _note_files(steps, directory)
+    steps.step('t.row(b"0000BD", columns=[b"num"])')
+
+
+def _compaction(steps: Steps, directory: str) -> None:
+    steps.title("Major compaction: of all files of a family one is made, and what is dead is dropped")
+    steps.step('db.admin.flush("unicode")')
+    _note_files(steps, directory)
     steps.step('db.admin.major_compact("unicode")')
-    after = storefiles(directory)
-    steps.note(f"{len(after)} StoreFiles, {human_bytes(sum(after.values()))}")
-    raw = 'Scan(prefix=b"01F600", columns=[b"name"], raw=True, versions="all")'
-    steps.step(f"[c.type.name for r in t.scan_results({raw}) for c in r.cells]", "cells")
+    _note_files(steps, directory)
+    steps.step("[cell.type.name for row in t.scan_results(everything) for cell in row.cells]")
     steps.note("the delete marker and what it masked are gone for good")
+
+
+def _note_files(steps: Steps, directory: str) -> None:
+    sizes = storefiles(os.path.join(directory, "data", "default", TABLE))
+    steps.note(f"{len(sizes)} StoreFiles, {human_bytes(sum(sizes.values()))}")
 
 
 def storefiles(directory: str) -> dict[str, int]:

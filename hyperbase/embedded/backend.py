@@ -18,8 +18,8 @@ from hyperbase.common.names import canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog import BUILT_IN_NAMESPACES
 from hyperbase.embedded.metrics import store_metrics
-from hyperbase.embedded.regions import forget_parents, maybe_split, merge_regions, split_region
-from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
+from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region
+from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.region import Region
 
@@ -30,7 +30,7 @@ class EmbeddedBackend:
     def __init__(self, store: EmbeddedStore, release: Callable[[], None]) -> None:
         self.store = store
         self._release: Callable[[], None] | None = release
-        store.engine.after_maintenance = lambda region: maybe_split(store, region)
+        store.engine.after_maintenance = lambda region: maintain(store, region)
 
     def close(self) -> None:
         """Give up this hold; a second call does nothing."""
@@ -126,13 +126,13 @@ class EmbeddedBackend:
             RegionInfo(descriptor.name, start, stop, region_id)
             for start, stop in zip(bounds, bounds[1:], strict=False)
         ]
-        regions = [store.open_new_region(info, descriptor) for info in infos]
+        regions = store.open_new_regions(infos, descriptor)
         try:
             commit(infos)
         except BaseException:
-            for region in regions:
-                store.engine.close_region(region, flush=False)
-                store.fs.delete_tree(region.directory)
+            store.abandon_regions(regions)
+            if store.engine.wal is None or store.engine.wal.failed is None:
+                store.delete_directories(infos)  # else the commit may be on disk and name them
             raise
         store.set_entry(descriptor.name, TableEntry.of(descriptor, True, regions, infos))
 
@@ -142,12 +142,9 @@ class EmbeddedBackend:
         with store.ddl:
             store.check_writable()
             entry = store.entry(descriptor.name)
-
-            def change() -> TableDescriptor:
-                store.catalog.put_table(descriptor, enabled=entry.enabled)
-                return descriptor
-
-            store.reopen_with(descriptor.name, change)
+            store.reopen_with(
+                descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled)
+            )
 
     def describe_table(self, name: str) -> TableDescriptor:
         return self.store.entry(canonical_table_name(name)).descriptor
@@ -167,8 +164,12 @@ class EmbeddedBackend:
             entry = store.entry(name)
             if entry.enabled:
                 raise TableNotDisabledException(f"tableName={name}, state=ENABLED")
-            store.catalog.set_enabled(name, True)
-            regions = [store.open_new_region(info, entry.descriptor) for info in entry.infos]
+            regions = store.open_new_regions(entry.infos, entry.descriptor)
+            try:
+                store.catalog.set_enabled(name, True)
+            except BaseException:
+                store.abandon_regions(regions)
+                raise
             store.set_entry(name, TableEntry.of(entry.descriptor, True, regions, entry.infos))
 
     def disable_table(self, name: str) -> None:
@@ -176,9 +177,12 @@ class EmbeddedBackend:
         with store.ddl:
             store.check_writable()
             entry = store.enabled_entry(name)
-            for region in entry.regions:
-                store.engine.close_region(region)
-            store.catalog.set_enabled(name, False)
+            store.close_regions(entry.regions)
+            try:
+                store.catalog.set_enabled(name, False)
+            except BaseException:
+                store.serve_again(entry.regions)
+                raise
             store.set_entry(name, TableEntry.of(entry.descriptor, False, (), entry.infos))
 
     def is_table_enabled(self, name: str) -> bool:
@@ -202,7 +206,7 @@ class EmbeddedBackend:
                 keys,
                 lambda infos: store.catalog.truncate(entry.descriptor, entry.infos, infos),
             )
-            self._delete_directories(entry.infos)
+            store.delete_directories(entry.infos)
 
     def drop_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
@@ -213,11 +217,7 @@ class EmbeddedBackend:
             store.catalog.delete_table(name, [*entry.infos, *parents])
             store.set_entry(name, None)
             store.parents = [info for info in store.parents if info.table != name]
-            self._delete_directories([*entry.infos, *parents])
-
-    def _delete_directories(self, infos: Sequence[RegionInfo]) -> None:
-        for info in infos:
-            self.store.fs.delete_tree(region_directory(info))
+            store.delete_directories([*entry.infos, *parents])
 
     # -- regions and maintenance ---------------------------------------------------------------
 

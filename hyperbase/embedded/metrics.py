@@ -21,8 +21,6 @@ def store_metrics(store: EmbeddedStore) -> dict[str, float]:
         "storeFileCount": len(files),
         "memStoreSize": engine.memstore_bytes,
         "storeFileSize": sum(reader.info.file_bytes for reader in files),
-        "writeRequestCount": sum(region.counters["writes"] for region in regions),
-        "readRequestCount": sum(region.counters["reads"] for region in regions),
         "blockCacheSize": cache.size_bytes,
         "blockCacheCount": cache.block_count,
         "blockCacheFreeSize": max(0, engine.config.block_cache_bytes - cache.size_bytes),
@@ -41,8 +39,9 @@ def store_metrics(store: EmbeddedStore) -> dict[str, float]:
         "MajorCompactionTime_num_ops": engine.counters["majorCompaction_num_ops"],
         "majorCompactedCellsCount": engine.counters["majorCompaction_cells"],
         "majorCompactedCellsSize": engine.counters["majorCompaction_size"],
-        "keyRangeSkipCount": sum(region.counters.get("range_skips", 0) for region in regions),
     }
+    for name in ("readRequestCount", "writeRequestCount", "keyRangeAndBloomSkipCount", "timeRangeSkipCount"):
+        out[name] = engine.counters[name] + sum(region.counts()[name] for region in regions)
     if engine.wal is not None:
         log = engine.wal.metrics
         out |= {

@@ -9,7 +9,7 @@ references; when none is left, the janitor removes the parent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hyperbase.common.errors import (
@@ -59,20 +59,15 @@ def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, for
             "Region not splittable because bestSplitPoint = null, maybe table is too small for auto split. "
             "For force split, try specifying split row"
         )
-    _close_for_change(store, [region])
+    store.close_regions([region])
     region_id = max(store.new_region_id(), info.region_id + 1)
     first = RegionInfo(info.table, info.start_key, point, region_id)
     second = RegionInfo(info.table, point, info.end_key, region_id)
-    try:
-        for daughter in (first, second):
-            _write_manifest(store, daughter, [region])
-        parent = replace(info, offline=True, split=True)
-        store.catalog.split(parent, first, second)
-    except BaseException:
-        _reopen(store, [region], [first, second])
-        raise
+    parent = replace(info, offline=True, split=True)
+    _replace_regions(
+        store, [region], [first, second], lambda: store.catalog.split(parent, first, second)
+    )
     store.parents.append(parent)
-    _serve(store, info.table, [region], [first, second])
     logger.info("split region=%s at=%r", region.name, point)
     return True
 
@@ -87,25 +82,42 @@ def merge_regions(store: EmbeddedStore, one: Region, other: Region) -> None:
             f"Unable to merge non-adjacent or non-overlapping regions '{one.info.encoded_name}', "
             f"'{other.info.encoded_name}' when force=false"
         )
-    _close_for_change(store, [low, high])
-    region_id = max(low.info.region_id, high.info.region_id) + 1
+    store.close_regions([low, high])
+    region_id = max(store.new_region_id(), low.info.region_id + 1, high.info.region_id + 1)
     merged = RegionInfo(low.info.table, low.info.start_key, high.info.end_key, region_id)
-    try:
-        _write_manifest(store, merged, [low, high])
-        store.catalog.merge([low.info, high.info], merged)
-    except BaseException:
-        _reopen(store, [low, high], [merged])
-        raise
-    _serve(store, low.info.table, [low, high], [merged])
+    _replace_regions(
+        store, [low, high], [merged], lambda: store.catalog.merge([low.info, high.info], merged)
+    )
     logger.info("merged regions=%s,%s into=%s", low.name, high.name, merged.encoded_name)
 
 
-def _close_for_change(store: EmbeddedStore, regions: Iterable[Region]) -> None:
-    for region in regions:
-        store.engine.flush(region)
-        store.engine.close_region(region)
-        with region.compacting:  # one under way sees that the region is closed, and gives up
-            pass
+def _replace_regions(
+    store: EmbeddedStore, old: Sequence[Region], new: Sequence[RegionInfo], commit: Callable[[], None]
+) -> None:
+    """Have ``new`` made from the closed regions ``old``; everything that can fail comes before the commit."""
+    table = new[0].table
+    opened: list[Region] = []
+    try:
+        for region in old:
+            with region.compacting:  # one under way sees that the region is closed, and gives up
+                pass
+        for info in new:
+            _write_manifest(store, info, old)
+        opened = store.open_new_regions(new, store.entry(table).descriptor)
+        commit()
+    except BaseException:
+        store.abandon_regions(opened)
+        if store.engine.wal is not None and store.engine.wal.failed is None:
+            store.delete_directories(new)  # else the commit may be on disk and name them
+        store.serve_again(old)
+        raise
+    entry = store.entry(table)
+    gone = {region.info.encoded_name for region in old}
+    regions = [region for region in entry.regions if region.info.encoded_name not in gone] + opened
+    infos = [info for info in entry.infos if info.encoded_name not in gone] + list(new)
+    store.set_entry(table, TableEntry.of(entry.descriptor, entry.enabled, regions, infos))
+    for region in opened:
+        store.engine.request_compaction(region)
 
 
 def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Region]) -> None:
@@ -135,28 +147,6 @@ def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Re
     ManifestStore(store.fs, region_directory(info)).write(manifest)
 
 
-def _serve(
-    store: EmbeddedStore, table: str, old: Sequence[Region], new: Sequence[RegionInfo]
-) -> None:
-    entry = store.entry(table)
-    opened = [store.open_new_region(info, entry.descriptor) for info in new]
-    gone = {region.info.encoded_name for region in old}
-    regions = [region for region in entry.regions if region.info.encoded_name not in gone] + opened
-    infos = [info for info in entry.infos if info.encoded_name not in gone] + list(new)
-    store.set_entry(table, TableEntry.of(entry.descriptor, entry.enabled, regions, infos))
-    for region in opened:
-        store.engine.request_compaction(region)
-
-
-def _reopen(store: EmbeddedStore, regions: Sequence[Region], abandoned: Sequence[RegionInfo]) -> None:
-    """The change failed before its commit point: serve the old regions again."""
-    if store.closed or (store.engine.wal is not None and store.engine.wal.failed is not None):
-        return
-    _serve(store, regions[0].info.table, regions, [region.info for region in regions])
-    for info in abandoned:
-        store.fs.delete_tree(region_directory(info))
-
-
 def forget_parents(store: EmbeddedStore) -> int:
     """Remove split and merged parents whose files no region refers to any more."""
     used = set()
@@ -182,10 +172,25 @@ def forget_parents(store: EmbeddedStore) -> int:
     return removed
 
 
+def maintain(store: EmbeddedStore, region: Region) -> None:
+    """After a region was compacted: split it if it is too large, remove files of parents it no longer needs."""
+    # Closing holds ``ddl`` and waits for the thread we run in: never wait for it without looking.
+    while not store.ddl.acquire(timeout=0.02):
+        if store.closed:
+            return
+    try:
+        if store.closed or region.closed:
+            return
+        if not maybe_split(store, region):
+            forget_parents(store)
+    finally:
+        store.ddl.release()
+
+
 def maybe_split(store: EmbeddedStore, region: Region) -> bool:
-    """Split a region whose largest Store has outgrown MAX_FILESIZE."""
+    """Split a region whose largest Store has outgrown MAX_FILESIZE. The caller holds ``store.ddl``."""
     descriptor = region.descriptor
-    if region.info.is_meta or not descriptor.split_enabled or region.closed:
+    if region.info.is_meta or not descriptor.split_enabled:
         return False
     limit = descriptor.max_file_size or store.config.max_file_size_bytes
     largest = max(
@@ -193,7 +198,4 @@ def maybe_split(store: EmbeddedStore, region: Region) -> bool:
     )
     if largest <= limit or any(entry.reference for entry in region.manifest.files()):
         return False
-    with store.ddl:
-        if store.closed or region.closed:
-            return False
-        return split_region(store, region, None, forced=False)
+    return split_region(store, region, None, forced=False)

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
 from regionserver.region.engine import Engine
 from regionserver.region.janitor import sweep_region
-from regionserver.region.manifest import ManifestStore
+from regionserver.region.manifest import ManifestStore, commit_manifest, next_manifest
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
 from regionserver.storage.filesystem import FileSystem, Lock
@@ -105,7 +105,15 @@ class EmbeddedStore:
         self._lock: Lock = self._take_lock()
         try:
             self.cluster_id = self._identify()
-            self.engine = Engine(fs, config, read_only=read_only, clock=clock, root=root, sync_hook=sync_hook)
+            self.engine = Engine(
+                fs,
+                config,
+                read_only=read_only,
+                clock=clock,
+                root=root,
+                sync_hook=sync_hook,
+                background=background,
+            )
             self._open()
         except BaseException:
             self._lock.release()
@@ -176,6 +184,9 @@ class EmbeddedStore:
             region.go_online(persist=not self.read_only)
             if not self.read_only:
                 sweep_region(region)
+        known = [info.region_id for infos in found.regions.values() for info in infos]
+        # The catalogue's own clock was past every id when the region was entered, of dropped ones too.
+        self._last_region_id = max([meta.last_stamp, *known])
         self.namespaces = found.namespaces
         self.parents = found.parents
         by_table: dict[str, list[Region]] = {}
@@ -256,10 +267,11 @@ class EmbeddedStore:
             )
 
     def check_writable(self) -> None:
-        """Also raises ReadOnlyException."""
+        """Also raises ReadOnlyException, and StoreFailedException after a failed sync of the log."""
         self.check_open()
         if self.read_only:
             raise ReadOnlyException(f"{self.path} was opened read-only")
+        self.engine.check_log()
 
     # -- tables and regions --------------------------------------------------------------------
 
@@ -297,29 +309,92 @@ class EmbeddedStore:
                     raise error
 
     def new_region_id(self) -> int:
-        """Milliseconds, never the same twice."""
+        """Milliseconds, never the same twice, also when the clock was set back: the log may still hold
+        edits of a dropped region, and they are found by the name that the id is part of."""
         self._last_region_id = max(self.engine.clock(), self._last_region_id + 1)
         return self._last_region_id
 
     def open_new_region(self, info: RegionInfo, descriptor: TableDescriptor) -> Region:
         """Open a region that is new or was closed cleanly: nothing in the log concerns it."""
         region = self.engine.open_region(info, descriptor, region_directory(info))
-        region.go_online(persist=True)
+        try:
+            region.go_online(persist=True)
+        except BaseException:
+            self.engine.close_region(region, flush=False)
+            raise
         return region
 
-    def reopen_with(self, table: str, change: Callable[[], TableDescriptor]) -> None:
-        """Close the table's regions, make a change, open them with the new descriptor."""
-        before = self.entry(table)
-        for region in before.regions:
-            self.engine.close_region(region)
+    def open_new_regions(self, infos: Iterable[RegionInfo], descriptor: TableDescriptor) -> list[Region]:
+        """As ``open_new_region``; all or none."""
+        opened: list[Region] = []
         try:
-            descriptor = change()
+            for info in infos:
+                opened.append(self.open_new_region(info, descriptor))
         except BaseException:
-            descriptor = before.descriptor
+            self.abandon_regions(opened)
             raise
-        finally:
-            opened = [self.open_new_region(region.info, descriptor) for region in before.regions]
-            self.set_entry(table, TableEntry.of(descriptor, before.enabled, opened, before.infos))
+        return opened
+
+    def abandon_regions(self, regions: Sequence[Region]) -> None:
+        """Close regions without edits whose change was not committed."""
+        for region in regions:
+            self.engine.close_region(region, flush=False)
+
+    def delete_directories(self, infos: Iterable[RegionInfo]) -> None:
+        """Remove the files of regions that nothing names; what cannot be removed now goes at the next opening."""
+        for info in infos:
+            try:
+                self.fs.delete_tree(region_directory(info))
+            except OSError as error:
+                logger.warning("left behind path=%s error=%s", region_directory(info), error)
+
+    def close_regions(self, regions: Sequence[Region]) -> None:
+        """Flush and close regions of one table; when that fails for one, all of them serve on."""
+        closed: list[Region] = []
+        try:
+            for region in regions:
+                self.engine.close_region(region)
+                closed.append(region)
+        except BaseException:
+            self.serve_again(closed)
+            raise
+
+    def serve_again(self, closed: Sequence[Region], descriptor: TableDescriptor | None = None) -> None:
+        """Open regions of one table again that were flushed and closed; touches no disk."""
+        if not closed:
+            return
+        entry = self.entry(closed[0].info.table)
+        opened = {region.id16: self.engine.reopen_region(region, descriptor) for region in closed}
+        regions = [opened.get(region.id16, region) for region in entry.regions]
+        descriptor = descriptor or entry.descriptor
+        self.set_entry(descriptor.name, TableEntry.of(descriptor, entry.enabled, regions, entry.infos))
+
+    def reopen_with(self, descriptor: TableDescriptor, commit: Callable[[], None]) -> None:
+        """Close the table's regions, commit the change of its schema, open them with it."""
+        before = self.entry(descriptor.name)
+        if before.enabled:
+            self.close_regions(before.regions)
+        try:
+            for region in self._regions_to_persist(before):
+                # A family that is dropped must be gone from the manifest before one of its name is added.
+                with region.maintenance:
+                    commit_manifest(region, next_manifest(region.manifest))
+            commit()
+        except BaseException:
+            self.serve_again(before.regions)
+            raise
+        if before.enabled:
+            self.serve_again(before.regions, descriptor)
+        else:
+            self.set_entry(descriptor.name, replace(before, descriptor=descriptor))
+
+    def _regions_to_persist(self, entry: TableEntry) -> Sequence[Region]:
+        if entry.enabled:
+            return entry.regions
+        regions = [self.open_new_region(info, entry.descriptor) for info in entry.infos]
+        for region in regions:
+            self.engine.close_region(region)
+        return regions
 
 
 def region_directory(info: RegionInfo) -> str:

@@ -33,6 +33,8 @@ from regionserver.storage.edits import LoweredRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SUBMIT_ROWS = 4096  # most rows of one log record
+
 T = TypeVar("T")
 Outcome = Result | tuple[bool, Result | None] | Exception | None
 
@@ -93,6 +95,12 @@ class EmbeddedTable:
         rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]],
         timestamp: int | None,
         durability: Durability,
+    ) -> None:
+        for begin in range(0, len(rows), SUBMIT_ROWS):
+            self._put_group(rows[begin : begin + SUBMIT_ROWS] if len(rows) > SUBMIT_ROWS else rows, timestamp, durability)
+
+    def _put_group(
+        self, rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]], timestamp: int | None, durability: Durability
     ) -> None:
         entry = self._store.enabled_entry(self.name)
         if len(entry.regions) == 1:

@@ -19,6 +19,7 @@ from hyperbase.common.errors import CompactionCancelledException, HBaseIOExcepti
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.background import BackgroundQueue
 from regionserver.region.store_compaction import compact_region
+from regionserver.region.chores import Chores
 from regionserver.region.compaction_worker import close_workers
 from regionserver.region.flush import flush_region
 from regionserver.region.janitor import clean_region
@@ -71,6 +72,7 @@ class Engine:
         self._memory_changed = threading.Condition()
         self._flusher = BackgroundQueue("hyperbase-flush", self._flush_quietly)
         self._compactor = BackgroundQueue("hyperbase-compact", self._compact_quietly)
+        self._chores = Chores(self, config.janitor_interval_s)
         self._recovery: LogRecovery | None = None
         self.closed = False
         self.foreground_operations = 0  # what the flusher looks at to decide whether to pause
@@ -118,9 +120,15 @@ class Engine:
             archive_directory=ARCHIVE_DIRECTORY,
             sync_hook=self._sync_hook,
         )
+        if self.background:
+            self._chores.start()
 
     def close_region(self, region: Region, *, flush: bool = True) -> None:
-        """Flush and close; the region answers no more."""
+        """Flush and close; the region answers no more. If its flush fails it stays open.
+
+        Raises:
+            OSError, HBaseIOException: the flush failed.
+        """
         if flush and not self.read_only and self.wal is not None and self.wal.failed is None:
             flush_region(region)
             with region.lock:
@@ -134,10 +142,12 @@ class Engine:
         else:
             with region.lock:
                 region.closed = True
-        view = region.view
+        region.release_scanners()
         self.memory_changed(region, -region.memstore_bytes)
-        for _, reader in view.all_files:
+        for _, reader in region.view.all_files:
             self.cache.evict_file(reader.path)
+        for name, number in region.counts().items():
+            self.counters[name] += number
         self.regions.pop(region.id16, None)
 
     def reopen_region(self, closed: Region, descriptor: TableDescriptor | None = None) -> Region:
@@ -162,6 +172,7 @@ class Engine:
         if self.closed:
             return
         self.closed = True
+        self._chores.stop()
         self._flusher.stop()
         self._compactor.stop()
         close_workers()

@@ -134,6 +134,7 @@ def _write_frozen(region: Region, pause: Callable[[], None]) -> None:
                 for family in region.descriptor.family_names
             }
             region.view = RegionView(now.active, None, files, now.descriptor, now.shapes)
+    region.release_scanners()
     region.services.memory_changed(region, -memstore.size_bytes)
     cells = sum(info.cell_count for _, _, info in written)
     size = sum(info.file_bytes for _, _, info in written)

@@ -18,19 +18,24 @@ from regionserver.storage.edits import GENERAL, EditCell, LoweredRow, ShapeTable
 
 KEY_VALUE_OVERHEAD = 20  # HBase's KeyValue: lengths, timestamp and type around row, family, qualifier, value
 
+MAX_SHAPE_NAME_BYTES = 65_536  # rows with a longer column name are never regular
+
 RawCell = tuple[bytes, bytes, "int | None", int, bytes, int]
 
 
 class Lowering:
     """Lowers mutations of one table. Immutable but for the interned shapes; any thread."""
 
-    __slots__ = ("families", "max_key_value_bytes", "shapes", "table")
+    __slots__ = ("_surely_small_bytes", "families", "max_key_value_bytes", "shapes", "table")
 
     def __init__(self, descriptor: TableDescriptor, shapes: ShapeTable, max_key_value_bytes: int) -> None:
         self.table = descriptor.name
         self.families = frozenset(descriptor.family_names)
         self.shapes = shapes
         self.max_key_value_bytes = max_key_value_bytes
+        # A regular row whose values together have no more bytes than this has no cell that is too large.
+        keys = MAX_ROW_LENGTH + MAX_SHAPE_NAME_BYTES + KEY_VALUE_OVERHEAD
+        self._surely_small_bytes = max_key_value_bytes - keys if max_key_value_bytes > 0 else 2**63
 
     def check_family(self, family: bytes) -> None:
         if family not in self.families:
@@ -53,7 +58,7 @@ class Lowering:
         shape, permute = known
         values = tuple(data.values()) if permute is None else permute(tuple(data.values()))
         size = sum(map(len, values))
-        if size > self.max_key_value_bytes // 2:
+        if size > self._surely_small_bytes:
             for name, value in zip(shape.names, values, strict=True):
                 self.check_size(len(row) + len(name) - 1 + len(value))
         return row, shape.id, values, timestamp, regular_size(row, shape, size)
@@ -69,6 +74,8 @@ class Lowering:
         for name in given:
             self.check_family(name.partition(b":")[0])
         if any(b":" not in name for name in given) or len(set(given)) != len(given):
+            return None
+        if max(map(len, given)) > MAX_SHAPE_NAME_BYTES:
             return None
         return self.shapes.find(given)
 

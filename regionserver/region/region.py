@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -35,7 +36,7 @@ from regionserver.region.mvcc import ReadPoints
 from regionserver.region.nonces import Nonce, Nonces
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row
-from regionserver.region.scanner import RegionScanner, ScanRange
+from regionserver.region.scanner import CHUNK_ROWS, RegionScanner, ScanRange
 from regionserver.region.view import RegionView
 from regionserver.storage.block_cache import BlockCache
 from regionserver.storage.cells import StoreCell
@@ -119,7 +120,10 @@ class Region:
         self.last_stamp = 0
         self.nonces = Nonces()
         self._tombstoned: set[bytes] = set()  # rows with a marker stamped exactly last_stamp
-        self.counters = {"reads": 0, "writes": 0}
+        self.reads = 0
+        self.writes = 0
+        self.memstore_since = 0.0  # monotonic time of the oldest edit in memory
+        self._scanners: weakref.WeakSet[HeldScanner] = weakref.WeakSet()
         self.view = RegionView(MemStore(), None, {}, descriptor, ShapeTable())
         self.set_descriptor(descriptor)
 
@@ -307,7 +311,7 @@ class Region:
             self.nonces.remember(nonce, answer)
         self._insert(rows, now, first, commit if observers else None)
         self.next_sequence_id = last + 1
-        self.counters["writes"] += len(rows)
+        self.writes += len(rows)
         if durability in (Durability.SKIP_WAL, Durability.ASYNC_WAL) and self.read_points.current == first - 1:
             commit.publish_now()
             if durability is Durability.ASYNC_WAL:
@@ -353,6 +357,8 @@ class Region:
     ) -> None:
         memstore = self.view.active
         before, sequence_id = memstore.size_bytes, first
+        if not memstore.rows:
+            self.memstore_since = time.monotonic()
         edits: list[tuple[bytes, Edit]] | None = [] if commit is not None else None
         for row, shape_id, values, stamp, size in rows:
             edit = (sequence_id, now if stamp is None else stamp, shape_id, values)
@@ -445,6 +451,7 @@ class Region:
         """The newest version of every column of a row."""
         if self.closed:
             self._check_open()
+        self.reads += 1
         view = self.view
         plan = self.latest_plan
         if plan.plain and view.memstore_only:
@@ -462,6 +469,7 @@ class Region:
     def get(self, get: Get) -> Result:
         """What a Get shows; an empty Result when nothing is there."""
         self._check_open()
+        self.reads += 1
         plan = ReadPlan(get, self.descriptor, self.name, self.clock())
         return read_row(plan, self.view, get.row, self.read_points) or Result(get.row)
 
@@ -476,7 +484,24 @@ class Region:
         plan = ReadPlan(scan, self.descriptor, self.name, self.clock())
         span = ScanRange(scan)
         span.clip(self.info.start_key, self.info.end_key)
-        return HeldScanner(self, plan, scan, span)
+        scanner = HeldScanner(self, plan, scan, span)
+        self._scanners.add(scanner)
+        return scanner
+
+    def release_scanners(self) -> None:
+        """The view has changed: idle scanners let go of what they read before."""
+        for scanner in list(self._scanners):
+            scanner.release_if_idle()
+
+    def counts(self) -> dict[str, int]:
+        """Requests served, under the metrics' names."""
+        points = self.read_points
+        return {
+            "readRequestCount": self.reads,
+            "writeRequestCount": self.writes,
+            "keyRangeAndBloomSkipCount": points.key_skips,
+            "timeRangeSkipCount": points.time_range_skips,
+        }
 
     def current_view(self) -> RegionView:
         """The view, for scanners: a closed region has none."""
@@ -500,7 +525,24 @@ class HeldScanner(RegionScanner):
     def __init__(self, region: Region, plan: ReadPlan, scan: Scan, span: ScanRange) -> None:
         self._points = region.read_points
         self._held: int | None = region.read_points.hold()
+        self._region = region
+        self._busy = threading.Lock()
         super().__init__(plan, scan, span, region.current_view, self._held)
+
+    def next_chunk(self, max_rows: int = CHUNK_ROWS) -> list[Result] | None:
+        """As ``RegionScanner.next_chunk``."""
+        with self._busy:
+            chunk = super().next_chunk(max_rows)
+            self._region.reads += len(chunk or ())
+            return chunk
+
+    def release_if_idle(self) -> None:
+        """Let go of replaced sources, unless a chunk is being read (the next one takes the new view)."""
+        if self._busy.acquire(blocking=False):
+            try:
+                self.release()
+            finally:
+                self._busy.release()
 
     def close(self) -> None:
         """Give up the read point; a second call does nothing."""

@@ -173,3 +173,4 @@ def _commit(
             view = region.view
             files = {**view.files, family: tuple(readers[entry] for entry in kept)}
             region.view = RegionView(view.active, view.flushing, files, view.descriptor, view.shapes)
+    region.release_scanners()

@@ -18,7 +18,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from hyperbase.common.model import MAX_TIMESTAMP, Result, Scan
@@ -37,8 +36,6 @@ from regionserver.storage.store_file_format import FLAG_SIMPLE
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 SEGMENT_MEMORY_ROWS = 4096  # rows of one MemStore in one segment
-
-Ints = npt.NDArray[np.int64]
 
 
 def half_open(scan: Scan) -> tuple[bytes, bytes]:
@@ -144,7 +141,7 @@ class _Cuts:
         if not self._files:
             return []
         _, driver = max(self._files, key=lambda file: file[1].block_count)
-        index, info = driver.index, driver.info
+        index = driver.index
         begin, end = driver.first_block, driver.last_block + 1
         whole = sum(_raw_share(reader) for _, reader in self._files)
         scale = whole / max(1, sum(index.lengths[begin:end]))
@@ -157,7 +154,6 @@ class _Cuts:
                 place += 1
             if place < end:
                 rows.append(driver.block_first_rows[place])
-        del info
         return [row for row in dict.fromkeys(rows) if row > self._low and (not self._high or row < self._high)]
 
     def next_segment(self) -> Segment | None:
@@ -226,24 +222,16 @@ class Segment:
             runs = [run for run in self.runs if run.family == read.family]
             if not runs:
                 continue
-            # Edge blocks may have no row of the range: then their qualifiers are not in it.
-            if len(runs) > 1 or not self._straight(runs[0], read) or self._cut(runs[0]):
+            run = runs[0]
+            # An edge block may have no row of the range; one that begins inside has its first.
+            begins_inside = run.reader.block_first_rows[run.last] >= max(self.low, run.reader.start_row)
+            if len(runs) > 1 or not begins_inside or not self._straight(run, read):
                 return None
-            shape = _one_shape(runs[0])
+            shape = _one_shape(run)
             if shape is None:
                 return None
             found.append((read, shape))
         return found
-
-    def _cut(self, run: _BlockRun) -> bool:
-        reader = run.reader
-        first_rows = reader.block_first_rows
-        return (
-            first_rows[run.first] < self.low
-            or (run.last + 1 < len(first_rows) and bool(self.high) and first_rows[run.last + 1] != self.high)
-            or (run.last == len(first_rows) - 1 and bool(self.high) and reader.info.last_row >= self.high)
-            or bool(reader.start_row or reader.stop_row)
-        )
 
     def read(self) -> list[Piece]:
         """The visible cells, family by family (families without any are left out), ascending by family."""

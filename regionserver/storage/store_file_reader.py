@@ -27,6 +27,7 @@ from regionserver.storage.store_file_format import (
     FLAG_SIMPLE,
     SCHEMA,
     TRAILER_KEY,
+    BlockIndex,
     StoreFileInfo,
     Trailer,
     corrupt,
@@ -103,6 +104,11 @@ class StoreFileReader:
         if not info.cell_count or self._low > self._high or (self.stop_row and self._low >= self.stop_row):
             self.first_block, self.last_block = 0, -1
         self.block_count = self.last_block - self.first_block + 1
+
+    @property
+    def index(self) -> BlockIndex:
+        """What is known of every block of the file without reading it, by absolute index."""
+        return self._index
 
     def may_contain(self, row: bytes) -> bool:
         """False: the row is certainly not here, by key range or Bloom filter."""

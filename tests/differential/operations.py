@@ -123,8 +123,11 @@ class Generator:
             if random.random() < 0.7:
                 op["ts"] = self._stamp()
             return op
-        for _ in range(random.choice((1, 1, 1, 2))):
+        count = random.choice((1, 1, 1, 2))
+        for _ in range(count):
             kind = random.choices(("column", "columns", "family", "family_version"), (5, 3, 1.5, 1.5))[0]
+            if kind == "family" and count > 1:
+                kind = "columns"  # Java's Delete.addFamily forgets the family's earlier markers
             family, qualifier = self._column()
             now = {"column": 0.25, "columns": 0.1, "family": 0.1, "family_version": 0.0}[kind]
             stamp = None if random.random() < now else self._stamp()
