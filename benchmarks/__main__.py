@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of: {', '.join(works.ALL)} (default: all)")
     parser.add_argument("--rows", type=int, default=100_000, help="rows of 10 cells loaded (default 100000)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
-    parser.add_argument("--dir", type=Path, default=None, help="where to put the stores (default: a temporary one)")
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="where to put the stores (default: a temporary one)"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.works if name not in works.ALL]
     if unknown:
@@ -26,8 +28,12 @@ def main() -> int:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    print(f"commit {commit or '?'}, Python {platform.python_version()}, {platform.machine()}, {works.cpu_count()} cores")
-    print(f"rows {options.rows}, rounds {options.rounds}, 10 columns x 100 B, 16-byte keys, seed {works.SEED}\n")
+    print(
+        f"commit {commit or '?'}, Python {platform.python_version()}, {platform.machine()}, {works.cpu_count()} cores"
+    )
+    print(
+        f"rows {options.rows}, rounds {options.rounds}, 10 columns x 100 B, 16-byte keys, seed {works.SEED}\n"
+    )
     report = Report()
     for name in options.works or works.ALL:
         with tempfile.TemporaryDirectory(dir=options.dir) as directory:

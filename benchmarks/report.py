@@ -17,7 +17,9 @@ class Report:
         self._rows.append((work, ours, peer, ratio))
         print(f"{work:<52} {ours:>18}   {peer:>24}   {ratio}", flush=True)
 
-    def rate(self, work: str, ours: Sequence[float], peer_name: str, peer: Sequence[float], unit: str) -> None:
+    def rate(
+        self, work: str, ours: Sequence[float], peer_name: str, peer: Sequence[float], unit: str
+    ) -> None:
         """Rates of interleaved rounds (higher is better): medians, and the median of the rounds' ratios."""
         ratios = [a / b for a, b in zip(ours, peer, strict=True)]
         self.add(

@@ -48,7 +48,9 @@ def batch_put(report: Report, directory: Path, rows: int, rounds: int) -> None:
             rates[peer.name].append(rows / seconds)
             peer.close()
     for other in ("rocksdb", "sqlite"):
-        report.rate("batch put of 100 rows, flush included", rates["hyperbase"], other, rates[other], "rows/s")
+        report.rate(
+            "batch put of 100 rows, flush included", rates["hyperbase"], other, rates[other], "rows/s"
+        )
 
 
 def single_put(report: Report, directory: Path, rows: int, rounds: int) -> None:
@@ -152,9 +154,7 @@ def get_row(report: Report, directory: Path, rows: int, rounds: int) -> None:
         cold.close()
 
 
-def _compare_gets(
-    report: Report, work: str, ours: Peer, peer: Peer, keys: list[bytes], rounds: int
-) -> None:
+def _compare_gets(report: Report, work: str, ours: Peer, peer: Peer, keys: list[bytes], rounds: int) -> None:
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for store, found in zip((ours, peer), rates, strict=True):
@@ -293,7 +293,12 @@ def memory(report: Report, directory: Path, rows: int, rounds: int) -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     allowed = (limit + cache >> 20) + 150
-    report.add(f"peak RSS loading {count * CELLS / 1e6:.1f} M cells", f"{out.strip()} MB", f"at most {allowed} MB", "")
+    report.add(
+        f"peak RSS loading {count * CELLS / 1e6:.1f} M cells",
+        f"{out.strip()} MB",
+        f"at most {allowed} MB",
+        "",
+    )
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()

@@ -208,7 +208,9 @@ class Mutation:
         self.row = check_row(row)
         self.timestamp = check_timestamp(timestamp)
         if ttl_ms is not None and (isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or ttl_ms <= 0):
-            raise IllegalArgumentException(f"ttl_ms must be a positive number of milliseconds, not {ttl_ms!r}")
+            raise IllegalArgumentException(
+                f"ttl_ms must be a positive number of milliseconds, not {ttl_ms!r}"
+            )
         self.ttl_ms = ttl_ms
         self.durability = Durability.USE_DEFAULT if durability is None else Durability(durability)
 
@@ -665,7 +667,7 @@ class Result:
         """``{column: newest value}``."""
         if len(self.names) == 1:
             return {self.names[0]: self.values[0]}
-        out = dict(zip(self.names, self.values))  # noqa: B905 - equal by construction, and hot
+        out = dict(zip(self.names, self.values))
         if len(out) != len(self.names):  # several versions of a column: the first is the newest
             out = dict(zip(reversed(self.names), reversed(self.values), strict=True))
             return {name: out[name] for name in dict.fromkeys(self.names)}

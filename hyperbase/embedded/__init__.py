@@ -49,7 +49,9 @@ def open_backend(
             store, count = known
             if store.read_only != read_only:
                 mode = "read-only" if store.read_only else "for writing"
-                raise IllegalArgumentException(f"{root} is open in this process already, {mode}: close it first")
+                raise IllegalArgumentException(
+                    f"{root} is open in this process already, {mode}: close it first"
+                )
             if settings and any(value is not None for value in settings.values()) and config != store.config:
                 raise IllegalArgumentException(
                     f"{root} is open in this process already, with other settings: close it first or leave them out"
@@ -60,7 +62,9 @@ def open_backend(
             elif not os.path.isdir(root):
                 raise FileNotFoundError(f"{root}: no such directory; a read-only open creates nothing")
             store, count = (
-                EmbeddedStore(LocalFileSystem(root, read_only=read_only), config, read_only=read_only, root=root),
+                EmbeddedStore(
+                    LocalFileSystem(root, read_only=read_only), config, read_only=read_only, root=root
+                ),
                 0,
             )
         _open_stores[root] = (store, count + 1)

@@ -108,9 +108,11 @@ class EmbeddedBackend:
                 )
             if descriptor.name in store.tables or namespace == "hbase":
                 raise TableExistsException(descriptor.name)
-            self._create_regions(descriptor, keys, lambda infos: store.catalog.put_table(
-                descriptor, enabled=True, regions=infos
-            ))
+            self._create_regions(
+                descriptor,
+                keys,
+                lambda infos: store.catalog.put_table(descriptor, enabled=True, regions=infos),
+            )
 
     def _create_regions(
         self,
@@ -142,9 +144,7 @@ class EmbeddedBackend:
         with store.ddl:
             store.check_writable()
             entry = store.entry(descriptor.name)
-            store.reopen_with(
-                descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled)
-            )
+            store.reopen_with(descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled))
 
     def describe_table(self, name: str) -> TableDescriptor:
         return self.store.entry(canonical_table_name(name)).descriptor

@@ -33,7 +33,8 @@ def store_metrics(store: EmbeddedStore) -> dict[str, float]:
         "FlushTime_num_ops": engine.counters["flush_num_ops"],
         "flushedCellsCount": engine.counters["flush_cells"],
         "flushedCellsSize": engine.counters["flush_size"],
-        "CompactionTime_num_ops": engine.counters["compaction_num_ops"] + engine.counters["majorCompaction_num_ops"],
+        "CompactionTime_num_ops": engine.counters["compaction_num_ops"]
+        + engine.counters["majorCompaction_num_ops"],
         "compactedCellsCount": engine.counters["compaction_cells"] + engine.counters["majorCompaction_cells"],
         "compactedCellsSize": engine.counters["compaction_size"] + engine.counters["majorCompaction_size"],
         "MajorCompactionTime_num_ops": engine.counters["majorCompaction_num_ops"],

@@ -19,6 +19,7 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.model import MAX_ROW_LENGTH
 from hyperbase.common.region_info import RegionInfo
+from hyperbase.embedded.catalog import META_DIRECTORY
 from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
 from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
 from regionserver.region.region import Region
@@ -64,9 +65,7 @@ def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, for
     first = RegionInfo(info.table, info.start_key, point, region_id)
     second = RegionInfo(info.table, point, info.end_key, region_id)
     parent = replace(info, offline=True, split=True)
-    _replace_regions(
-        store, [region], [first, second], lambda: store.catalog.split(parent, first, second)
-    )
+    _replace_regions(store, [region], [first, second], lambda: store.catalog.split(parent, first, second))
     store.parents.append(parent)
     logger.info("split region=%s at=%r", region.name, point)
     return True
@@ -85,9 +84,7 @@ def merge_regions(store: EmbeddedStore, one: Region, other: Region) -> None:
     store.close_regions([low, high])
     region_id = max(store.new_region_id(), low.info.region_id + 1, high.info.region_id + 1)
     merged = RegionInfo(low.info.table, low.info.start_key, high.info.end_key, region_id)
-    _replace_regions(
-        store, [low, high], [merged], lambda: store.catalog.merge([low.info, high.info], merged)
-    )
+    _replace_regions(store, [low, high], [merged], lambda: store.catalog.merge([low.info, high.info], merged))
     logger.info("merged regions=%s,%s into=%s", low.name, high.name, merged.encoded_name)
 
 
@@ -111,6 +108,7 @@ def _replace_regions(
             store.delete_directories(new)  # else the commit may be on disk and name them
         store.serve_again(old)
         raise
+    store.has_retired = True
     entry = store.entry(table)
     gone = {region.info.encoded_name for region in old}
     regions = [region for region in entry.regions if region.info.encoded_name not in gone] + opened
@@ -148,7 +146,9 @@ def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Re
 
 
 def forget_parents(store: EmbeddedStore) -> int:
-    """Remove split and merged parents whose files no region refers to any more."""
+    """Remove split and merged parents whose files no region refers to any more. ``store.ddl`` is held."""
+    if not store.parents and not store.has_retired:
+        return 0
     used = set()
     for region in store.engine.regions.values():
         used |= {entry.path.rsplit("/", 2)[0] for entry in region.manifest.files()}
@@ -163,6 +163,7 @@ def forget_parents(store: EmbeddedStore) -> int:
             store.fs.delete_tree(directory)
             removed += 1
     known = {region_directory(info) for entry in store.tables.values() for info in entry.infos}
+    store.has_retired = not used <= known | {META_DIRECTORY}  # those that are still referred to wait for a compaction
     known |= {region_directory(info) for info in store.parents} | used
     for table in store.tables:
         for directory in store.region_directories(table):

@@ -57,7 +57,13 @@ class TableEntry:
     infos: tuple[RegionInfo, ...] = ()
 
     @classmethod
-    def of(cls, descriptor: TableDescriptor, enabled: bool, regions: Sequence[Region], infos: Sequence[RegionInfo]) -> TableEntry:
+    def of(
+        cls,
+        descriptor: TableDescriptor,
+        enabled: bool,
+        regions: Sequence[Region],
+        infos: Sequence[RegionInfo],
+    ) -> TableEntry:
         """Order the regions by start key."""
         ordered = tuple(sorted(regions, key=lambda region: region.info.start_key))
         return cls(
@@ -101,6 +107,7 @@ class EmbeddedStore:
         self.tables: dict[str, TableEntry] = {}
         self.namespaces: dict[str, Any] = {}
         self.parents: list[RegionInfo] = []
+        self.has_retired = True  # there may be directories of merged regions, or of dropped ones, to remove
         self._last_region_id = 0
         self._lock: Lock = self._take_lock()
         try:

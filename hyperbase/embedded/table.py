@@ -97,10 +97,15 @@ class EmbeddedTable:
         durability: Durability,
     ) -> None:
         for begin in range(0, len(rows), SUBMIT_ROWS):
-            self._put_group(rows[begin : begin + SUBMIT_ROWS] if len(rows) > SUBMIT_ROWS else rows, timestamp, durability)
+            self._put_group(
+                rows[begin : begin + SUBMIT_ROWS] if len(rows) > SUBMIT_ROWS else rows, timestamp, durability
+            )
 
     def _put_group(
-        self, rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]], timestamp: int | None, durability: Durability
+        self,
+        rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]],
+        timestamp: int | None,
+        durability: Durability,
     ) -> None:
         entry = self._store.enabled_entry(self.name)
         if len(entry.regions) == 1:
@@ -228,9 +233,7 @@ class EmbeddedTable:
                 region = entry.region_of(action.row)
                 try:
                     row = (
-                        region.lowering.put(action)
-                        if isinstance(action, Put)
-                        else delete_row(region, action)
+                        region.lowering.put(action) if isinstance(action, Put) else delete_row(region, action)
                     )
                 except HBaseIOException as error:
                     outcomes[index] = error

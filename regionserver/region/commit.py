@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 class Commit:
     """One group of edits of one region. The log calls ``durable`` or ``failed`` once, in log order."""
 
-    __slots__ = ("_callbacks", "_done", "edits", "error", "logged", "position", "region", "result", "sequence_id")
+    __slots__ = (
+        "_callbacks",
+        "_done",
+        "edits",
+        "error",
+        "logged",
+        "position",
+        "region",
+        "result",
+        "sequence_id",
+    )
 
     def __init__(self, region: Region, sequence_id: int, result: Any = None, logged: bool = True) -> None:
         self.region = region
@@ -25,7 +35,7 @@ class Commit:
         self.result = result  # what the mutation answers: a Result, or None
         self.position = 0
         self.logged = logged
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.edits: Sequence[tuple[bytes, Edit]] | None = None  # kept for observers only
         self._callbacks: list[Callable[[Commit], None]] | None = None
         self._done = False
@@ -38,7 +48,7 @@ class Commit:
         for callback in callbacks:
             callback(self)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """The edits will never be acknowledged; they stay invisible."""
         with self.region.lock:
             self.error = error

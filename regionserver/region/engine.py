@@ -15,10 +15,14 @@ from collections.abc import Callable, Iterable
 
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import TableDescriptor
-from hyperbase.common.errors import CompactionCancelledException, HBaseIOException, RegionTooBusyException, StoreFailedException
+from hyperbase.common.errors import (
+    CompactionCancelledException,
+    HBaseIOException,
+    RegionTooBusyException,
+    StoreFailedException,
+)
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.background import BackgroundQueue
-from regionserver.region.store_compaction import compact_region
 from regionserver.region.chores import Chores
 from regionserver.region.compaction_worker import close_workers
 from regionserver.region.flush import flush_region
@@ -26,6 +30,7 @@ from regionserver.region.janitor import clean_region
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
+from regionserver.region.store_compaction import compact_region
 from regionserver.storage.block_cache import BlockCache
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT, WriteAheadLog

@@ -79,9 +79,7 @@ class Lowering:
             return None
         return self.shapes.find(given)
 
-    def _general_dict_row(
-        self, row: bytes, data: Mapping[bytes, bytes], timestamp: int | None
-    ) -> LoweredRow:
+    def _general_dict_row(self, row: bytes, data: Mapping[bytes, bytes], timestamp: int | None) -> LoweredRow:
         cells: list[RawCell] = []
         for name, value in data.items():
             family, _, qualifier = name.partition(b":")

@@ -75,7 +75,8 @@ class Manifest:
                 "next_file": self.next_file,
             }
         )
-        return MAGIC + google_crc32c.value(body).to_bytes(4, "big") + body
+        checksum: int = google_crc32c.value(body)
+        return MAGIC + checksum.to_bytes(4, "big") + bytes(body)
 
     @classmethod
     def decode(cls, data: bytes, path: str) -> Manifest:
@@ -86,17 +87,23 @@ class Manifest:
             raise StoreFormatException(f"{path} has manifest format {data[4:8]!r}: a newer version wrote it")
         body = data[12:]
         if google_crc32c.value(body) != int.from_bytes(data[8:12], "big"):
-            raise CorruptHFileException(f"{path} is damaged: its checksum does not match its {len(body)} bytes")
+            raise CorruptHFileException(
+                f"{path} is damaged: its checksum does not match its {len(body)} bytes"
+            )
         fields = msgpack.unpackb(body, use_list=False, strict_map_key=False)
         if fields["version"] != 1:
-            raise StoreFormatException(f"{path} has manifest version {fields['version']}: use a newer program")
+            raise StoreFormatException(
+                f"{path} has manifest version {fields['version']}: use a newer program"
+            )
         return cls(
             epoch=fields["epoch"],
             number=fields["number"],
             flushed_sequence_id=fields["flushed"],
             open_sequence_id=fields["open"],
             highest_stamp=fields["stamp"],
-            stores={family: tuple(FileEntry(*entry) for entry in files) for family, files in fields["stores"]},
+            stores={
+                family: tuple(FileEntry(*entry) for entry in files) for family, files in fields["stores"]
+            },
             released=fields["released"],
             nonces=dict(fields["nonces"]),
             next_file=fields["next_file"],

@@ -47,9 +47,7 @@ class CheckOutcome:
     result: Result | None
 
 
-def submit_mutation(
-    region: Region, mutation: Mutation | RowMutations, nonce: Nonce | None = None
-) -> Commit:
+def submit_mutation(region: Region, mutation: Mutation | RowMutations, nonce: Nonce | None = None) -> Commit:
     """Apply one mutation; ``Commit.wait()`` gives its Result, ``None`` for a Put or Delete."""
     if isinstance(mutation, Put):
         return region.submit_rows([region.lowering.put(mutation)], mutation.durability, nonce)
@@ -224,9 +222,7 @@ def _increment(region: Region, step: Increment, now: int) -> list[RawCell]:
                 raise DoNotRetryIOException(f"Field is not a long, it's {len(value)} bytes wide")
             before = _COUNTER.unpack(value)[0]
         total = (before + amount + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)
-        cells.append(
-            (family, qualifier, max(now, stamp), PUT, _COUNTER.pack(total), step.ttl_ms or 0)
-        )
+        cells.append((family, qualifier, max(now, stamp), PUT, _COUNTER.pack(total), step.ttl_ms or 0))
     return cells
 
 

@@ -48,7 +48,10 @@ class Nonces:
 
     def export(self) -> dict[bytes, Any]:
         """For the manifest."""
-        return {client: [oldest, list(map(list, answers.items()))] for client, (oldest, answers) in self._clients.items()}
+        return {
+            client: [oldest, list(map(list, answers.items()))]
+            for client, (oldest, answers) in self._clients.items()
+        }
 
     def load(self, exported: dict[bytes, Any]) -> None:
         """Add what a manifest kept (several, for a merged region)."""

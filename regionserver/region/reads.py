@@ -54,7 +54,9 @@ class ReadPlan:
         "versions",
     )
 
-    def __init__(self, query: Query, descriptor: TableDescriptor, region_name: str, now: int | None = None) -> None:
+    def __init__(
+        self, query: Query, descriptor: TableDescriptor, region_name: str, now: int | None = None
+    ) -> None:
         self.raw = isinstance(query, Scan) and query.raw
         self.versions = query.versions
         self.filter: Filter | None = None
@@ -381,11 +383,9 @@ def read_row(plan: ReadPlan, view: RegionView, row: bytes, points: ReadPoints) -
     The read point is taken after the edits: a point read holds no read point, and a hot row's edits may
     be folded up to the current one at any time.
     """
-    found = [
-        edits for memstore in view.memstores if (edits := memstore.rows.get(row)) is not None
-    ]
+    found = [group for memstore in view.memstores if (group := memstore.rows.get(row)) is not None]
     read_point = points.current
-    edits = [visible for edits in found if (visible := visible_edits(edits, read_point))]
+    edits = [visible for each in found if (visible := visible_edits(each, read_point))]
     spans: list[tuple[bytes, BlockSpan]] = []
     for family, reader in view.all_files:
         if family not in plan.family_names:

@@ -39,7 +39,7 @@ from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row
 from regionserver.region.scanner import CHUNK_ROWS, RegionScanner, ScanRange
 from regionserver.region.view import RegionView
 from regionserver.storage.block_cache import BlockCache
-from regionserver.storage.cells import StoreCell
+from regionserver.storage.cells import PUT, StoreCell
 from regionserver.storage.edits import (
     GENERAL,
     DecodedPayload,
@@ -51,6 +51,7 @@ from regionserver.storage.edits import (
     encode_payload,
     general_size,
     regular_size,
+    split_name,
 )
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.memstore import MemStore
@@ -70,7 +71,10 @@ class RegionServices(Protocol):
     wal: WriteAheadLog | None  # None: read-only
     cache: BlockCache
     config: StoreConfig
-    observers: Sequence[RegionObserver]
+
+    @property
+    def observers(self) -> Sequence[RegionObserver]:
+        """Called before and after every mutation."""
 
     def admit(self, region: Region) -> None:
         """Back-pressure: wait, or raise RegionTooBusyException."""
@@ -312,7 +316,10 @@ class Region:
         self._insert(rows, now, first, commit if observers else None)
         self.next_sequence_id = last + 1
         self.writes += len(rows)
-        if durability in (Durability.SKIP_WAL, Durability.ASYNC_WAL) and self.read_points.current == first - 1:
+        if (
+            durability in (Durability.SKIP_WAL, Durability.ASYNC_WAL)
+            and self.read_points.current == first - 1
+        ):
             commit.publish_now()
             if durability is Durability.ASYNC_WAL:
                 wal.request_sync()
@@ -321,13 +328,13 @@ class Region:
     def _observe_before(
         self, rows: Sequence[LoweredRow], observers: Sequence[RegionObserver]
     ) -> list[LoweredRow]:
-        out = []
+        out: list[LoweredRow] = []
         for row, shape_id, values, stamp, size in rows:
             cells: list[RawCell] = list(values)
             if shape_id >= 0:
                 names = self.view.shapes.shapes[shape_id].names
                 cells = [
-                    (*name.split(b":", 1), stamp, 4, value, 0)  # type: ignore[misc]
+                    (*split_name(name), stamp, PUT, value, 0)
                     for name, value in zip(names, values, strict=True)
                 ]
             added = [cell for observer in observers for cell in observer.before(self, row, cells)]
@@ -348,13 +355,11 @@ class Region:
                 continue
             cells = stamp_cells(values, now, sequence_id)
             finished.append((row, GENERAL, cells, None, general_size(cells)))
-            if has_markers(values) and any(cell[2] == -now and cell[3] != -4 for cell in cells):
+            if has_markers(values) and any(cell[2] == -now and cell[3] != -PUT for cell in cells):
                 self._tombstoned.add(row)
         return finished
 
-    def _insert(
-        self, rows: Sequence[LoweredRow], now: int, first: int, commit: Commit | None
-    ) -> None:
+    def _insert(self, rows: Sequence[LoweredRow], now: int, first: int, commit: Commit | None) -> None:
         memstore = self.view.active
         before, sequence_id = memstore.size_bytes, first
         if not memstore.rows:
@@ -402,7 +407,9 @@ class Region:
                 try:
                     observer.after(self, commit.edits, False)
                 except Exception:  # the edits are durable and visible: an observer cannot undo that
-                    logger.exception("observer failed region=%s sequence_id=%d", self.name, commit.sequence_id)
+                    logger.exception(
+                        "observer failed region=%s sequence_id=%d", self.name, commit.sequence_id
+                    )
 
     def wait_for(self, commit: Commit) -> None:
         """Block until the commit is durable, or failed."""

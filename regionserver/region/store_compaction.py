@@ -79,9 +79,7 @@ def _compact_store(region: Region, engine: Engine, family: bytes, request: Compa
     started = time.monotonic()
     chosen = {file.name for file in request.files}
     entries = [
-        entry
-        for entry in region.manifest.stores[family]
-        if f"{entry.path}|{entry.start.hex()}" in chosen
+        entry for entry in region.manifest.stores[family] if f"{entry.path}|{entry.start.hex()}" in chosen
     ]
     schema = region.descriptor.family(family)
     compression = schema.storage_compression

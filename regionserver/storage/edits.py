@@ -82,7 +82,7 @@ class ShapeTable:
 
     def find(self, given: tuple[bytes, ...]) -> tuple[Shape, Any] | None:
         """The shape for columns in the caller's order, with the permutation that sorts their values."""
-        order = sorted(range(len(given)), key=lambda i: _column_key(given[i]))
+        order = sorted(range(len(given)), key=lambda i: split_name(given[i]))
         shape = self.intern(tuple(given[i] for i in order))
         if shape is None:
             return None
@@ -92,7 +92,8 @@ class ShapeTable:
         return shape, permute
 
 
-def _column_key(name: bytes) -> tuple[bytes, bytes]:
+def split_name(name: bytes) -> tuple[bytes, bytes]:
+    """``b"family:qualifier"`` in its two parts."""
     family, _, qualifier = name.partition(b":")
     return family, qualifier
 
@@ -122,9 +123,7 @@ def edit_cells(edit: Edit, shapes: Sequence[Shape], family: bytes) -> list[Store
                 stamp, seq = -timestamp, -sequence_id
                 return [
                     (qualifier, stamp, -PUT, seq, value, 0)
-                    for qualifier, value in zip(
-                        shape.qualifiers[begin:end], values[begin:end], strict=True
-                    )
+                    for qualifier, value in zip(shape.qualifiers[begin:end], values[begin:end], strict=True)
                 ]
         return []
     return [cell[1:] for cell in values if cell[0] == family]
@@ -191,7 +190,7 @@ class DecodedPayload:
                 continue
             if index >= 0:  # the table of shapes is full
                 cells = [
-                    (*_column_key(name), -timestamp, -PUT, -sequence_id, value, 0)
+                    (*split_name(name), -timestamp, -PUT, -sequence_id, value, 0)
                     for name, value in zip(names[index], values, strict=True)
                 ]
             else:

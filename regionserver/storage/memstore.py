@@ -29,7 +29,16 @@ Consolidate = Callable[[bytes, tuple[Edit, ...]], tuple[tuple[Edit, ...], int]]
 class MemStore:
     """Edits of one region since the last flush, with exact accounting of their memory."""
 
-    __slots__ = ("_fresh", "_keys", "_lock", "consolidate", "edit_count", "max_sequence_id", "rows", "size_bytes")
+    __slots__ = (
+        "_fresh",
+        "_keys",
+        "_lock",
+        "consolidate",
+        "edit_count",
+        "max_sequence_id",
+        "rows",
+        "size_bytes",
+    )
 
     def __init__(self, consolidate: Consolidate | None = None) -> None:
         self.rows: dict[bytes, tuple[Edit, ...]] = {}

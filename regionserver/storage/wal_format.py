@@ -60,6 +60,7 @@ MAX_PAYLOAD_BYTES = 256 << 20
 
 # Persisted: numbers are never reused. 1 to 254 belong to the engine.
 EDIT = 1
+MARKER = 2
 TRAILER = 255
 
 NO_REGION = bytes(16)

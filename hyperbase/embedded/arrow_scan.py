@@ -1,0 +1,232 @@
+"""A table's scan as a stream of Arrow record batches.
+
+Without filter, reversal, paging or raw cells the regions are read a column at a time
+(``regionserver.region.vector_scan``), two threads ahead of the consumer; other scans go through the
+ordinary scanner and their Results become batches of the same form.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
+from hyperbase.common.model import Result, Scan, split_column
+from hyperbase.embedded.arrow_types import ColumnType, column_type
+from hyperbase.embedded.read_ahead import read_ahead
+from hyperbase.embedded.store import EmbeddedStore
+from hyperbase.embedded.table import EmbeddedTable
+from regionserver.region.vector_layout import (
+    CELLS_SCHEMA,
+    cells_layout,
+    count_rows,
+    distinct_columns,
+    first_rows_end,
+    wide_layout,
+)
+from regionserver.region.vector_scan import RegionReads, Segment, can_vectorise, half_open
+
+VECTOR_LIMIT_ROWS = 2048  # a scan for fewer rows is done before threads have started
+
+Batches = Iterator[pa.RecordBatch]
+
+
+def scan_arrow(
+    store: EmbeddedStore,
+    table: str,
+    scan: Scan,
+    layout: str,
+    types: Mapping[bytes, str],
+    columns: Sequence[bytes] | None,
+) -> pa.RecordBatchReader:
+    """See ``Table.scan_arrow``.
+
+    Args:
+        layout: ``"wide"`` or ``"cells"``.
+        types: of wide columns, by ``family:qualifier``.
+        columns: of the wide layout, in order; ``None``: a first pass over the scan's range finds them.
+
+    Raises:
+        IllegalArgumentException: an unknown type, types of cells, a raw scan in the wide layout; while
+            reading, a value that is not of its column's type.
+    """
+    store.enabled_entry(table)
+    source = _Source(store, table, copy.copy(scan))
+    source.scan.batch = None  # a row of Results in parts is a row
+    if layout == "cells":
+        if types:
+            raise IllegalArgumentException('types are for layout="wide": the values of cells are bytes')
+        return pa.RecordBatchReader.from_batches(CELLS_SCHEMA, source.cells())
+    if scan.raw:
+        raise IllegalArgumentException('a raw scan shows markers and versions: use layout="cells"')
+    if source.scan.filter is None:
+        source.scan.versions = min(source.scan.versions, 1)
+    wide = _Wide.of(columns if columns is not None else source.find_columns(), types)
+    if columns is None and wide.columns and source.scan.filter is None:
+        source.scan.columns = list(wide.columns)  # what is written meanwhile under new names is not shown
+    return pa.RecordBatchReader.from_batches(wide.schema, source.wide(wide))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """The columns of a wide table."""
+
+    columns: list[tuple[bytes, bytes]]
+    types: list[ColumnType]
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, names: Sequence[bytes], types: Mapping[bytes, str]) -> _Wide:
+        checked = {name: column_type(kind) for name, kind in types.items()}
+        chosen = [checked.get(name) or column_type("binary") for name in names]
+        fields = [pa.field("row", pa.binary(), nullable=False)]
+        fields += [
+            pa.field(name.decode("utf-8", "backslashreplace"), kind.arrow)
+            for name, kind in zip(names, chosen, strict=True)
+        ]
+        pairs = [(family, qualifier or b"") for family, qualifier in map(split_column, names)]
+        return cls(pairs, chosen, pa.schema(fields))
+
+    def batch(self, rows: pa.Array, values: Iterable[pa.Array]) -> pa.RecordBatch:
+        """Decode the columns."""
+        arrays = [rows]
+        for array, kind, field in zip(values, self.types, list(self.schema)[1:], strict=True):
+            arrays.append(kind.column(array, rows, field.name))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def segment(self, segment: Segment) -> pa.RecordBatch:
+        return self.batch(*wide_layout(segment.read(), self.columns))
+
+    def results(self, results: Sequence[Result]) -> pa.RecordBatch:
+        """Results as a batch; those with none of the columns are left out."""
+        names = [family + b":" + qualifier for family, qualifier in self.columns]
+        known = set(names)
+        found = [(result.row, result.to_dict()) for result in results]
+        kept = [(row, data) for row, data in found if not known.isdisjoint(data)]
+        rows = pa.array([row for row, _ in kept], pa.binary())
+        return self.batch(rows, (pa.array([data.get(name) for _, data in kept], pa.binary()) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the batches come from."""
+
+    store: EmbeddedStore
+    table: str
+    scan: Scan
+
+    @property
+    def _vectorised(self) -> bool:
+        limit = self.scan.limit
+        return can_vectorise(self.scan) and (limit is None or limit > VECTOR_LIMIT_ROWS)
+
+    def cells(self) -> Batches:
+        """Batches of ``CELLS_SCHEMA``."""
+        if not self._vectorised:
+            return (_result_cells(chunk) for chunk in self._results())
+        batches = read_ahead(self._segments(), lambda segment: cells_layout(segment.read()))
+        return _limited(batches, self.scan.limit)
+
+    def wide(self, wide: _Wide) -> Batches:
+        """Batches of ``wide.schema``."""
+        if not wide.columns:
+            return iter(())
+        if not self._vectorised:
+            return _filled(map(wide.results, self._results()))
+        return _limited(read_ahead(self._segments(), wide.segment), self.scan.limit)
+
+    def find_columns(self) -> list[bytes]:
+        """Every ``family:qualifier`` that the scan shows, sorted: one more pass over the range.
+
+        Blocks whose rows all have the same columns are not read: the index names these.
+        """
+        found: set[tuple[bytes, bytes]] = set()
+        if self._vectorised and self.scan.limit is None:
+            for columns in read_ahead(self._segments(), _segment_columns):
+                found |= columns
+        else:
+            for batch in self.cells():
+                pairs = pa.table({"f": batch.column("family"), "q": batch.column("qualifier")})
+                for pair in pairs.group_by(["f", "q"]).aggregate([]).to_pylist():
+                    found.add((pair["f"], pair["q"]))
+        return [family + b":" + qualifier for family, qualifier in sorted(found)]
+
+    def _results(self) -> Iterator[list[Result]]:
+        return (chunk for chunk in EmbeddedTable(self.store, self.table).scan(self.scan) if chunk)
+
+    def _segments(self) -> Iterator[Segment]:
+        """The segments of all regions, in key order; goes on where a region that closed had got to."""
+        store, table = self.store, self.table
+        low, high = half_open(self.scan)
+        while not high or low < high:
+            entry = store.enabled_entry(table)
+            region = entry.region_of(low)
+            try:
+                for segment in RegionReads(region, self.scan).segments(low, high):
+                    yield segment
+                    low = segment.high
+            except NotServingRegionException as error:
+                if store.tables.get(table) is entry:
+                    store.wait_for_change(table, entry, error)
+                continue
+            low = region.info.end_key
+            if not low:
+                return
+
+
+def _segment_columns(segment: Segment) -> set[tuple[bytes, bytes]]:
+    shapes = segment.shapes()
+    if shapes is None:
+        return distinct_columns(segment.read())
+    return {
+        (read.family, qualifier)
+        for read, shape in shapes
+        for qualifier in shape
+        if read.qualifiers is None or qualifier in read.qualifiers
+    }
+
+
+def _filled(batches: Iterable[pa.RecordBatch | None]) -> Batches:
+    return (batch for batch in batches if batch is not None and batch.num_rows)
+
+
+def _limited(batches: Iterator[pa.RecordBatch | None], limit: int | None) -> Batches:
+    """Batches with rows, until ``limit`` row keys; ``batches`` is closed whatever happens."""
+    left = limit
+    try:
+        for batch in _filled(batches):
+            if left is not None:
+                rows = count_rows(batch.column(0))
+                if rows >= left:
+                    yield batch.slice(0, first_rows_end(batch.column(0), left))
+                    return
+                left -= rows
+            yield batch
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+
+
+def _result_cells(results: Sequence[Result]) -> pa.RecordBatch:
+    rows, names, stamps, types, values = [], [], [], [], []  # type: ignore[var-annotated]
+    for result in results:
+        rows += [result.row] * len(result.names)
+        names += map(split_column, result.names)
+        stamps += result.timestamp_list()
+        types += result.types or [4] * len(result.names)
+        values += result.values
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(rows, pa.binary()),
+            pa.array([family for family, _ in names], pa.binary()),
+            pa.array([qualifier or b"" for _, qualifier in names], pa.binary()),
+            pa.array(stamps, pa.int64()),
+            pa.array(types, pa.uint8()),
+            pa.array(values, pa.binary()),
+        ],
+        schema=CELLS_SCHEMA,
+    )
