@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--rows N] [--rounds N] [WORK ...]``: print the tables that docs/benchmarks.md quotes."""
+"""``python -m benchmarks [WORK ...]``: print the tables that docs/benchmarks.md quotes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def main() -> int:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     print(
-        f"commit {commit or '?'}, Python {platform.python_version()}, {platform.machine()}, {works.cpu_count()} cores"
+        f"commit {commit or '?'}, Python {platform.python_version()}, "
+        f"{platform.machine()}, {works.cpu_count()} cores"
     )
     print(
         f"rows {options.rows}, rounds {options.rounds}, 10 columns x 100 B, 16-byte keys, seed {works.SEED}\n"

@@ -145,7 +145,7 @@ COLUMNS = tuple(b"cf:c%02d" % index for index in range(10))
 
 
 def make_rows(numbers: Iterable[int], payload: bytes) -> Rows:
-    """Rows of 10 x 100 B under 16-byte keys, half random and half compressible, from a block of random bytes."""
+    """Rows of 10 x 100 B under 16-byte keys, half random, half compressible, cut from ``payload``."""
     rows = []
     for number in numbers:
         data = {}

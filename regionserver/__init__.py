@@ -1,1 +1,1 @@
-"""The region server: storage (WAL, MemStore, StoreFile) and regions (flush, compaction, split). Importable without a network."""
+"""The region server: storage (WAL, MemStore, StoreFile) and regions (flush, compaction, split)."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from hyperbase.cli.console import ExitCode, ProgressBar, human_bytes, human_seconds, say
 
 if TYPE_CHECKING:
+    import datetime
+
     from hyperbase.client.connection import Connection
     from hyperbase.client.table import Table
 
@@ -50,10 +52,10 @@ def run(args: argparse.Namespace) -> ExitCode:
     with hyperbase.connect(directory) as db:
         _prepare(db)
         table = db.table(TABLE)
-        _load(table)
+        _load(db, table)
         steps = Steps(db, table)
-        _reads(steps)
         _flush(steps, directory)
+        _reads(steps)
         _writes(steps)
         _compaction(steps, directory)
     lost = _kill_and_reopen(directory)
@@ -75,35 +77,41 @@ def _prepare(db: Connection) -> None:
     db.create_table(demo_writer.TABLE, {demo_writer.FAMILY: {}})
 
 
-def _load(table: Table) -> None:
+def _load(db: Connection, table: Table) -> None:
+    """The edition of 2002, a flush, today's edition."""
     from hyperbase.cli import demo_unicode
 
-    old_date, new_date = demo_unicode.OLD_DATE, demo_unicode.current_date()
-    say(
-        f"Loading the Unicode Character Database twice: version 3.2.0 with the timestamp of {old_date}, "
-        f"version {unicodedata.unidata_version} with that of {new_date} …"
-    )
-    old = table.batch(timestamp=demo_unicode.OLD_STAMP)
-    new = table.batch(timestamp=demo_unicode.milliseconds(new_date))
-    count = cells = waiting = 0
-    with ProgressBar("loading", sys.maxunicode) as bar:
+    say("Loading the Unicode Character Database, a row per character …")
+    _load_edition(table, "3.2.0", demo_unicode.OLD_DATE, old=True)
+    db.admin.flush(TABLE)
+    _load_edition(table, unicodedata.unidata_version, demo_unicode.current_date(), old=False)
+
+
+def _load_edition(table: Table, version: str, date: datetime.date, *, old: bool) -> None:
+    """Load one edition; its cells have the timestamp of its date."""
+    from hyperbase.cli import demo_unicode
+
+    batch = table.batch(timestamp=demo_unicode.milliseconds(date))
+    cells = waiting = 0
+    with ProgressBar(f"Unicode {version}", sys.maxunicode) as bar:
         for code, key, before, now in demo_unicode.rows():
-            if before:
-                old.put(key, before)
-            new.put(key, now)
-            cells += len(before) + len(now)
-            count += 1
+            data = before if old else now
+            if not data:
+                continue
+            batch.put(key, data)
+            cells += len(data)
             waiting += 1
             if waiting == BATCH_ROWS:
-                old.send()
-                new.send()
+                batch.send()
                 bar.update(waiting, code)
                 waiting = 0
-        old.send()
-        new.send()
+        batch.send()
         bar.update(waiting, sys.maxunicode)
         seconds, rate = bar.seconds, bar.rate
-    say(f"{count:,} rows, {cells:,} cells in {seconds:.1f} s: {rate:,.0f} rows/s, every batch on disk.")
+    say(
+        f"  version {version:<6} with the timestamp of {date}: {bar.rows:,} rows, {cells:,} cells "
+        f"in {seconds:.1f} s, {rate:,.0f} rows/s, every batch on disk"
+    )
 
 
 class Steps:
@@ -159,11 +167,14 @@ def _describe(value: Any) -> str:
         return f"{len(value):,} rows, the first: {value[0]}" if value else "nothing"
     if isinstance(value, int):
         return f"{value:,}"
+    if hasattr(value, "num_rows"):
+        return f"an Arrow table of {value.num_rows:,} rows and {value.num_columns} columns"
+    if type(value).__repr__ is object.__repr__:
+        return f"a {type(value).__name__}"
     return repr(value) if value else f"{value!r}: nothing"
 
 
 def _reads(steps: Steps) -> None:
-    say("\nIn what follows, t = db.table('unicode'). A row per character, the key is its code point.")
     steps.title("One row: U+00BD, one half")
     steps.step('t.row(b"0000BD")')
     steps.title("Rows by prefix: everything from U+2600 to U+26FF")
@@ -218,10 +229,10 @@ def _writes(steps: Steps) -> None:
 
 
 def _flush(steps: Steps, directory: str) -> None:
+    say("\nIn what follows, t = db.table('unicode'); the key of a row is its code point.")
     steps.title("Flush: from memory to StoreFiles, one a family, which are Arrow files")
     steps.step('db.admin.flush("unicode")')
     _note_files(steps, directory)
-    steps.step('t.row(b"0000BD", columns=[b"num"])')
 
 
 def _compaction(steps: Steps, directory: str) -> None:

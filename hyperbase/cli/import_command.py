@@ -55,7 +55,11 @@ def add_parser(subparsers: Any) -> None:
         help=f"family of all columns (default: {DEFAULT_FAMILY}, for columns not named family:name)",
     )
     add("--timestamp", metavar="COL", help="column with the cells' timestamp: milliseconds or ISO 8601")
-    add("--types", metavar="COL=TYPE,…", help=f"store columns in binary form: {', '.join(ENCODERS)}")
+    add(
+        "--types",
+        metavar="COL=TYPE,…",
+        help=f"check columns, or store their binary form: {', '.join(ENCODERS)}",
+    )
     add(
         "--create",
         default=True,
@@ -114,7 +118,7 @@ def run(args: argparse.Namespace) -> ExitCode:
             separator=args.separator,
             keep_key=args.keep_key,
             timestamp=args.timestamp,
-            types=parse_types(args.types),
+            types=parse_types(args.types, ENCODERS),
         )
         rejected = 0
         for path in args.files:

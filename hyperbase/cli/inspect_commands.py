@@ -12,7 +12,7 @@ from typing import Any
 
 from hyperbase.cli.console import CommandError, ExitCode, human_bytes, say
 from hyperbase.cli.values import printable
-from hyperbase.common.errors import CorruptHFileException
+from hyperbase.common.errors import CorruptHFileException, StoreFormatException
 from hyperbase.common.model import MAX_TIMESTAMP, CellType
 
 VALUE_LIMIT = 80  # bytes of a value that `--cells` shows
@@ -127,17 +127,29 @@ def run_wal(args: argparse.Namespace) -> ExitCode:
 
 
 def _wal_line(fact: dict[str, Any]) -> str:
+    from regionserver.storage.wal_format import EDIT, MARKER
+
     if fact["fact"] == "header":
         return f"segment {fact['segment']}, made at {format_timestamp(fact['created_ms'])}"
     at = f"offset {fact['offset']:>10}"
     if fact["fact"] == "record":
-        kind = "edit" if fact["kind"] == 1 else f"kind {fact['kind']}"
+        kind = {EDIT: "edit", MARKER: "marker"}.get(fact["kind"], f"kind {fact['kind']}")
         number, size = fact["sequence_id"], fact["payload_bytes"]
-        return f"{at}  {kind}  region {fact['region']}  sequence id {number:>8}  {size:,} bytes"
+        line = f"{at}  {kind}  region {fact['region']}  sequence id {number:>8}  {size:,} bytes"
+        return line if fact["kind"] != MARKER else f"{line}  {_marker_text(fact['payload'])}"
     if fact["ending"] == "damage":
         return f"damaged: {fact['message']}"
     ending = _WAL_ENDINGS.get(fact["ending"], str(fact["ending"]))
     return f"{at}  {ending}; {fact['records']:,} records in {human_bytes(fact['file_bytes'])}"
+
+
+def _marker_text(payload: bytes) -> str:
+    from regionserver.region.markers import Marker
+
+    try:
+        return str(Marker.decode(payload))
+    except StoreFormatException as error:
+        return f"({error})"
 
 
 def run_check(args: argparse.Namespace) -> ExitCode:

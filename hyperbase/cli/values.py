@@ -1,9 +1,9 @@
 """Texts, numbers and JSON values as the bytes of a cell, and the other way round where a person reads.
 
-Without a type a value is stored as the text a person would write: ``7`` is ``b"7"``, ``True`` is
-``b"true"``, an object or a list is compact JSON, a date is ISO 8601. With a type it is stored in the form
-of HBase's ``Bytes`` class, which ``Table.scan_arrow(types=…)`` reads: big-endian integers and IEEE floats,
-one byte for a boolean.
+Values are stored as the text a person would write: ``7`` is ``b"7"``, ``True`` is ``b"true"``, an object
+or a list is compact JSON, a date is ISO 8601. A type checks that the text is one; a type that ends in ``_be``
+stores the form of HBase's ``Bytes`` class instead: big-endian integers and IEEE floats, one byte for a
+boolean. ``Table.scan_arrow(types=…)`` reads both under the same names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from hyperbase.cli.console import CommandError
@@ -50,64 +50,79 @@ def _json_default(value: Any) -> Any:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def _integer(layout: str) -> Encoder:
+def _packed(layout: str, number: Callable[[Any], int | float]) -> Encoder:
     packer = struct.Struct(layout)
 
     def encode(value: Any) -> bytes:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError(f"{value!r} is not an integer")
         try:
-            return packer.pack(int(value))
-        except struct.error:
+            return packer.pack(number(value))
+        except (struct.error, OverflowError):
             raise ValueError(f"{value!r} does not fit {packer.size} bytes") from None
 
     return encode
 
 
-def _floating(layout: str) -> Encoder:
-    packer = struct.Struct(layout)
-
-    def encode(value: Any) -> bytes:
-        try:
-            return packer.pack(float(value))
-        except OverflowError:
-            raise ValueError(f"{value!r} does not fit {packer.size} bytes") from None
-
-    return encode
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value!r} is not an integer")
+    try:
+        return int(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{value!r} is not an integer") from None
 
 
-def _boolean(value: Any) -> bytes:
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{value!r} is not a number") from None
+
+
+def _boolean(value: Any) -> bool:
     text = str(value).strip().lower()
-    if text in _TRUE:
-        return b"\xff"
-    if text in _FALSE:
-        return b"\x00"
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
     raise ValueError(f"{value!r} is not a boolean")
 
 
+def _checked_integer(layout: str) -> Encoder:
+    fits = _packed(layout, _integer)
+
+    def encode(value: Any) -> bytes:
+        fits(value)
+        return b"%d" % _integer(value)
+
+    return encode
+
+
 ENCODERS: dict[str, Encoder] = {
-    "int64": _integer(">q"),
-    "int32": _integer(">i"),
-    "int16": _integer(">h"),
-    "float64": _floating(">d"),
-    "float32": _floating(">f"),
-    "bool": _boolean,
     "string": encode_text,
     "json": encode_json,
+    "int64": _checked_integer(">q"),
+    "int32": _checked_integer(">i"),
+    "int16": _checked_integer(">h"),
+    "float64": lambda value: repr(_float(value)).encode("ascii"),
+    "bool": lambda value: b"true" if _boolean(value) else b"false",
+    "counter": _packed(">q", _integer),
+    "int64_be": _packed(">q", _integer),
+    "int32_be": _packed(">i", _integer),
+    "int16_be": _packed(">h", _integer),
+    "float64_be": _packed(">d", _float),
+    "float32_be": _packed(">f", _float),
+    "bool_be": lambda value: b"\xff" if _boolean(value) else b"\x00",
 }
 
 
-def parse_types(text: str | None) -> dict[str, str]:
-    """``"a=int64,cf:b=float64"`` → ``{"a": "int64", "cf:b": "float64"}``; unknown types are refused."""
+def parse_types(text: str | None, known: Collection[str] | None = None) -> dict[str, str]:
+    """``"a=int64,cf:b=float64"`` → ``{"a": "int64", "cf:b": "float64"}``; only ``known`` types."""
     types: dict[str, str] = {}
     for part in (text or "").split(","):
         if not part.strip():
             continue
         name, equals, kind = part.rpartition("=")
-        if not equals or kind.strip() not in ENCODERS:
-            raise CommandError(
-                f"--types {part.strip()!r}: write COLUMN=TYPE, TYPE one of {', '.join(ENCODERS)}"
-            )
+        if not equals or (known is not None and kind.strip() not in known):
+            names = f", TYPE one of {', '.join(known)}" if known else ""
+            raise CommandError(f"--types {part.strip()!r}: write COLUMN=TYPE{names}")
         types[name.strip()] = kind.strip()
     return types
 

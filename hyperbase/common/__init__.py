@@ -1,1 +1,1 @@
-"""What clients, servers and the embedded store share: the data model, errors, filters, descriptors, configuration."""
+"""What clients, servers and the embedded store share: data model, errors, filters, descriptors, settings."""

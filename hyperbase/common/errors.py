@@ -111,7 +111,7 @@ class StoreClosedException(DoNotRetryIOException):
 
 
 class StoreFailedException(DoNotRetryIOException):
-    """A log sync failed: what was acknowledged is safe, nothing more is accepted until the store is reopened."""
+    """A log sync failed: acknowledged edits are safe, nothing more is accepted until a reopen."""
 
 
 class NotServingRegionException(HBaseIOException):
@@ -141,7 +141,8 @@ class RetriesExhaustedWithDetailsException(RetriesExhaustedException):
         kinds = ", ".join(sorted({type(error).__name__ for _, error in self.failures}))
         row, first = self.failures[0]
         super().__init__(
-            f"Failed {len(self.failures)} action(s): {kinds}; the others were applied. First: row {row!r}: {first}"
+            f"Failed {len(self.failures)} action(s): {kinds}; the others were applied. "
+            f"First: row {row!r}: {first}"
         )
 
 

@@ -369,7 +369,8 @@ class RowMutations:
             raise TypeError(f"RowMutations takes Put, Delete, Increment or Append, not {mutation!r}")
         if mutation.row != self.row:
             raise WrongRowIOException(
-                f"The row in the recently added Mutation {mutation.row!r} doesn't match the original one {self.row!r}"
+                f"The row in the recently added Mutation {mutation.row!r} doesn't match "
+                f"the original one {self.row!r}"
             )
         self.mutations.append(mutation)
         return self

@@ -54,7 +54,8 @@ def open_backend(
                 )
             if settings and any(value is not None for value in settings.values()) and config != store.config:
                 raise IllegalArgumentException(
-                    f"{root} is open in this process already, with other settings: close it first or leave them out"
+                    f"{root} is open in this process already, with other settings: "
+                    "close it first or leave them out"
                 )
         else:
             if not read_only:

@@ -20,7 +20,10 @@ from hyperbase.embedded.read_ahead import read_ahead
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.vector_layout import (
+    CELLS_NEED,
     CELLS_SCHEMA,
+    NAMES_NEED,
+    WIDE_NEEDS,
     cells_layout,
     count_rows,
     distinct_columns,
@@ -98,7 +101,7 @@ class _Wide:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def segment(self, segment: Segment) -> pa.RecordBatch:
-        return self.batch(*wide_layout(segment.read(), self.columns))
+        return self.batch(*wide_layout(segment.read(WIDE_NEEDS), self.columns))
 
     def results(self, results: Sequence[Result]) -> pa.RecordBatch:
         """Results as a batch; those with none of the columns are left out."""
@@ -127,7 +130,7 @@ class _Source:
         """Batches of ``CELLS_SCHEMA``."""
         if not self._vectorised:
             return (_result_cells(chunk) for chunk in self._results())
-        batches = read_ahead(self._segments(), lambda segment: cells_layout(segment.read()))
+        batches = read_ahead(self._segments(), lambda segment: cells_layout(segment.read(CELLS_NEED)))
         return _limited(batches, self.scan.limit)
 
     def wide(self, wide: _Wide) -> Batches:
@@ -180,7 +183,7 @@ class _Source:
 def _segment_columns(segment: Segment) -> set[tuple[bytes, bytes]]:
     shapes = segment.shapes()
     if shapes is None:
-        return distinct_columns(segment.read())
+        return distinct_columns(segment.read(NAMES_NEED))
     return {
         (read.family, qualifier)
         for read, shape in shapes

@@ -2,7 +2,9 @@
 
 | row | columns |
 |---|---|
-| region name | info:regioninfo (HBase's protobuf), info:state, info:seqnumDuringOpen; a split parent also info:splitA, info:splitB; a merged region info:merge0000, info:merge0001 |
+| region name | info:regioninfo (HBase's protobuf), info:state |
+| .. of a split parent | also info:splitA, info:splitB |
+| .. of a merged region | also info:merge0000, info:merge0001 |
 | table name | table:state (HBase's protobuf), table:descriptor (ours: msgpack) |
 | namespace name | ns:d (ours: msgpack) |
 

@@ -22,6 +22,7 @@ from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog import META_DIRECTORY
 from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
 from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
+from regionserver.region.markers import MERGE, SPLIT, note_event
 from regionserver.region.region import Region
 
 logger = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, for
     parent = replace(info, offline=True, split=True)
     _replace_regions(store, [region], [first, second], lambda: store.catalog.split(parent, first, second))
     store.parents.append(parent)
+    note_event(region, SPLIT, at=point, daughters=[first.region_name, second.region_name])
     logger.info("split region=%s at=%r", region.name, point)
     return True
 
@@ -85,6 +87,8 @@ def merge_regions(store: EmbeddedStore, one: Region, other: Region) -> None:
     region_id = max(store.new_region_id(), low.info.region_id + 1, high.info.region_id + 1)
     merged = RegionInfo(low.info.table, low.info.start_key, high.info.end_key, region_id)
     _replace_regions(store, [low, high], [merged], lambda: store.catalog.merge([low.info, high.info], merged))
+    for region in (low, high):
+        note_event(region, MERGE, into=merged.region_name)
     logger.info("merged regions=%s,%s into=%s", low.name, high.name, merged.encoded_name)
 
 

@@ -1,1 +1,1 @@
-"""Regions built on storage: stores, MVCC, read path, flush, compaction, split, merge and the engine that owns them."""
+"""Regions built on storage: MVCC, read path, flush, compaction, and the engine that owns them."""

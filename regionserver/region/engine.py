@@ -27,6 +27,7 @@ from regionserver.region.chores import Chores
 from regionserver.region.compaction_worker import close_workers
 from regionserver.region.flush import flush_region
 from regionserver.region.janitor import clean_region
+from regionserver.region.markers import CLOSE, OPEN, note_event
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
@@ -148,6 +149,7 @@ class Engine:
             with region.lock:
                 region.closed = True
         region.release_scanners()
+        note_event(region, CLOSE)
         self.memory_changed(region, -region.memstore_bytes)
         for _, reader in region.view.all_files:
             self.cache.evict_file(reader.path)
@@ -165,6 +167,7 @@ class Engine:
             region = Region(closed.info, descriptor or closed.descriptor, self, closed.directory, self.clock)
             region.take_over(closed)
         self.regions[region.id16] = region
+        note_event(region, OPEN, epoch=region.manifest.epoch)
         return region
 
     def check_log(self) -> None:

@@ -28,6 +28,7 @@ import pyarrow as pa
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.names import family_directory
 from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
+from regionserver.region.markers import FLUSH, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
@@ -136,6 +137,7 @@ def _write_frozen(region: Region, pause: Callable[[], None]) -> None:
             region.view = RegionView(now.active, None, files, now.descriptor, now.shapes)
     region.release_scanners()
     region.services.memory_changed(region, -memstore.size_bytes)
+    note_event(region, FLUSH, flushed=sequence_id, files=[path for _, path, _ in written])
     cells = sum(info.cell_count for _, _, info in written)
     size = sum(info.file_bytes for _, _, info in written)
     took_ms = round((time.monotonic() - started) * 1000)

@@ -127,7 +127,8 @@ def compact_row(cells: list[StoreCell], policy: StorePolicy) -> list[StoreCell]:
         if tracked:
             if kind == PUT:
                 count += 1
-            if count > policy.max_versions or (count > policy.min_versions and timestamp < oldest):
+            surplus = count > policy.max_versions or (count > policy.min_versions and timestamp < oldest)
+            if surplus and (qualifier or kind == PUT):  # a family marker is no version of the empty qualifier
                 skipped = qualifier
                 continue
             previous = (timestamp, kind)

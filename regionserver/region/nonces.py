@@ -57,4 +57,4 @@ class Nonces:
         """Add what a manifest kept (several, for a merged region)."""
         for client, (oldest, answers) in exported.items():
             before, known = self._clients.get(client, (0, {}))
-            self._clients[client] = (max(oldest, before), {**known, **{n: a for n, a in answers}})
+            self._clients[client] = (max(oldest, before), {**known, **dict(answers)})

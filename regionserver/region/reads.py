@@ -252,6 +252,28 @@ def plain_span_result(row: bytes, prefix: bytes, span: BlockSpan) -> Result:
     )
 
 
+def _plain_families_result(
+    row: bytes, spans: Sequence[tuple[bytes, BlockSpan]], read_point: int
+) -> Result | None:
+    """The row of simple spans, one of each family in family order; ``None`` when they are not that."""
+    names: tuple[bytes, ...] = ()
+    values: list[bytes] = []
+    stamps: list[int] = []
+    before = b""
+    for family, (block, begin, end) in spans:
+        if family <= before or not block.simple or block.max_sequence_id > read_point:
+            return None
+        before = family
+        uniform = block.uniform
+        names += full_names(
+            family + b":", uniform if uniform is not None else tuple(block.qualifiers[begin:end])
+        )
+        values += block.values[begin:end]
+        stamp = block.uniform_timestamp
+        stamps += [stamp] * (end - begin) if stamp is not None else block.timestamps[begin:end]
+    return Result(row, names, values, stamps)
+
+
 def row_result(
     plan: ReadPlan,
     row: bytes,
@@ -274,6 +296,8 @@ def row_result(
             family, span = spans[0]
             if span[0].simple and span[0].max_sequence_id <= read_point:
                 return plain_span_result(row, family + b":", span)
+        elif not edits and (result := _plain_families_result(row, spans, read_point)) is not None:
+            return result
     return _resolve_row(plan, row, shapes, edits, spans, read_point)
 
 

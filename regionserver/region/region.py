@@ -31,6 +31,7 @@ from hyperbase.common.region_info import RegionInfo
 from regionserver.region.commit import Commit
 from regionserver.region.lowering import Lowering, RawCell, has_markers, stamp_cells
 from regionserver.region.manifest import Manifest, ManifestStore
+from regionserver.region.markers import OPEN, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.mvcc import ReadPoints
 from regionserver.region.nonces import Nonce, Nonces
@@ -193,7 +194,9 @@ class Region:
             manifest, epoch=epoch, number=0, stores=stores, open_sequence_id=manifest.flushed_sequence_id + 1
         )
         self.next_file = manifest.next_file
-        self.next_sequence_id = manifest.flushed_sequence_id + 1
+        # A bulk load's id is in no log: its files alone know of it.
+        in_files = max((entry.sequence_id for entry in manifest.files()), default=0)
+        self.next_sequence_id = max(manifest.flushed_sequence_id, in_files) + 1
         self.last_stamp = manifest.highest_stamp
         self.nonces.load(dict(manifest.nonces))
         view = self.view
@@ -221,6 +224,7 @@ class Region:
         self.manifest = replace(self.manifest, open_sequence_id=self.next_sequence_id)
         if persist:
             self.manifests.write(self.manifest)
+            note_event(self, OPEN, epoch=self.manifest.epoch)
 
     # -- writing -----------------------------------------------------------------------------
 

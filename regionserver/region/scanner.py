@@ -206,7 +206,8 @@ class FileSource:
     def spans(self) -> list[BlockSpan]:
         """Every piece of the current row, in cell order, wherever the cursor stands."""
         block, position, row = self.block, self.position, self.key
-        assert block is not None and row is not None
+        assert block is not None
+        assert row is not None
         spans: list[BlockSpan] = []
         if position == 0:
             index = self._index

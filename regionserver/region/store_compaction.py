@@ -145,10 +145,7 @@ def _commit(
                 f"region {region.name} changed while {path} was written: not used"
             )
         kept = [entry for entry in before.stores[family] if entry not in gone]
-        readers = {
-            entry: reader
-            for entry, reader in zip(before.stores[family], region.view.files[family], strict=True)
-        }
+        readers = dict(zip(before.stores[family], region.view.files[family], strict=True))
         if info is not None:
             entry = FileEntry(
                 path=path,

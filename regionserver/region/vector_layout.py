@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from regionserver.region.vector_scan import Piece
+from regionserver.storage.cells import PUT
+from regionserver.storage.store_file_format import QUALIFIER, TIMESTAMP, VALUE
 
 CELLS_SCHEMA = pa.schema(
     [
@@ -30,7 +32,10 @@ CELLS_SCHEMA = pa.schema(
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-_ROW, _QUALIFIER, _TIMESTAMP, _TYPE, _VALUE = range(5)  # of StoreFile batches
+# What ``Segment.read`` has to bring.
+CELLS_NEED = frozenset({QUALIFIER, TIMESTAMP, VALUE})
+WIDE_NEEDS = frozenset({QUALIFIER, VALUE})
+NAMES_NEED = frozenset({QUALIFIER})
 
 
 # -- a row for each cell -------------------------------------------------------------------------------
@@ -54,14 +59,27 @@ def cells_layout(pieces: Sequence[Piece]) -> pa.RecordBatch | None:
 
 
 def _piece_cells(piece: Piece) -> pa.RecordBatch | None:
+    rows, values = _joined(piece.batches, "row"), _joined(piece.batches, "value")
+    count, shape = len(rows), piece.shape
+    if shape is None:
+        qualifiers = _joined(piece.batches, "qualifier")
+    else:
+        numbers = np.tile(np.arange(len(shape), dtype=np.int32), count // len(shape))
+        qualifiers = pa.array(shape, pa.binary()).take(pa.array(numbers))
+    if piece.timestamp is None:
+        stamps = _joined(piece.batches, "timestamp")
+    else:
+        stamps = pa.array(np.full(count, piece.timestamp, np.int64))
     wanted = piece.read.qualifiers
-    columns = [_joined(piece.batches, index) for index in range(5)]
     if wanted is not None:
-        places = _wanted_places(piece, columns[_QUALIFIER], wanted)
-        columns = [column.take(places) for column in columns]
-    if not len(columns[0]):
+        places = _wanted_places(piece, qualifiers, wanted)
+        count = len(places)
+        rows, values = rows.take(places), values.take(places)
+        qualifiers, stamps = qualifiers.take(places), stamps.take(places)
+    if not count:
         return None
-    columns.insert(1, _repeat(piece.read.family, len(columns[0])))
+    types = pa.array(np.full(count, PUT, np.uint8))
+    columns = [rows, _repeat(piece.read.family, count), qualifiers, stamps, types, values]
     return pa.RecordBatch.from_arrays(columns, schema=CELLS_SCHEMA)
 
 
@@ -79,10 +97,8 @@ def _wanted_places(piece: Piece, qualifiers: pa.Array, wanted: Any) -> pa.Array:
 
 def _repeat(value: bytes, count: int) -> pa.Array:
     """``value``, ``count`` times."""
-    offsets = np.arange(0, (count + 1) * len(value), len(value), np.int32) if value else np.zeros(count + 1, np.int32)
-    return pa.Array.from_buffers(
-        pa.binary(), count, [None, pa.py_buffer(offsets[: count + 1]), pa.py_buffer(value * count)]
-    )
+    offsets = np.arange(count + 1, dtype=np.int32) * len(value)
+    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(value * count)])
 
 
 def distinct_columns(pieces: Sequence[Piece]) -> set[tuple[bytes, bytes]]:
@@ -92,7 +108,7 @@ def distinct_columns(pieces: Sequence[Piece]) -> set[tuple[bytes, bytes]]:
         names: set[bytes] = set(piece.shape or ())
         if piece.shape is None:
             for batch in piece.batches:
-                names.update(pc.unique(batch.column(_QUALIFIER)).to_pylist())
+                names.update(pc.unique(batch.column("qualifier")).to_pylist())
         wanted = piece.read.qualifiers
         found |= {(piece.read.family, name) for name in names if wanted is None or name in wanted}
     return found
@@ -133,26 +149,26 @@ def _uniform_wide(piece: Piece, wanted: Sequence[bytes]) -> tuple[pa.Array, dict
     if not places:
         return pa.array([], pa.binary()), {}
     if 4 * len(places) <= width:  # few columns: do not copy all values together first
-        return _strided(piece.batches, _ROW, 0, width), {
-            qualifier: _strided(piece.batches, _VALUE, place, width) for qualifier, place in places.items()
+        return _strided(piece.batches, "row", 0, width), {
+            qualifier: _strided(piece.batches, "value", place, width) for qualifier, place in places.items()
         }
-    values = _joined(piece.batches, _VALUE)
+    values = _joined(piece.batches, "value")
     steps = np.arange(0, len(values), width)
-    return _strided(piece.batches, _ROW, 0, width), {
+    return _strided(piece.batches, "row", 0, width), {
         qualifier: values.take(pa.array(steps + place)) for qualifier, place in places.items()
     }
 
 
-def _strided(batches: Sequence[pa.RecordBatch], index: int, place: int, width: int) -> pa.Array:
+def _strided(batches: Sequence[pa.RecordBatch], name: str, place: int, width: int) -> pa.Array:
     taken = [
-        batch.column(index).take(pa.array(np.arange(place, batch.num_rows, width))) for batch in batches
+        batch.column(name).take(pa.array(np.arange(place, batch.num_rows, width))) for batch in batches
     ]
     return taken[0] if len(taken) == 1 else pa.concat_arrays(taken)
 
 
 def _pivot(piece: Piece, wanted: Sequence[bytes]) -> tuple[pa.Array, dict[bytes, pa.Array]]:
     """Cells to columns, by (row number, qualifier number)."""
-    rows, qualifiers = _joined(piece.batches, _ROW), _joined(piece.batches, _QUALIFIER)
+    rows, qualifiers = _joined(piece.batches, "row"), _joined(piece.batches, "qualifier")
     encoded = qualifiers.dictionary_encode()
     numbers = {qualifier: number for number, qualifier in enumerate(wanted)}
     column_of = np.array([numbers.get(name, -1) for name in encoded.dictionary.to_pylist()], np.int64)
@@ -169,7 +185,7 @@ def _pivot(piece: Piece, wanted: Sequence[bytes]) -> tuple[pa.Array, dict[bytes,
     # One slot for each (row, column); backwards, so that of several versions the first, newest stays.
     slots = np.full((len(wanted), int(places[-1]) + 1), -1, np.int64)
     slots[columns[::-1], places[::-1]] = cells[::-1]
-    values = _joined(piece.batches, _VALUE)
+    values = _joined(piece.batches, "value")
     out = {
         qualifier: values.take(pa.array(slots[number], mask=slots[number] < 0))
         for qualifier, number in numbers.items()
@@ -203,10 +219,10 @@ def _align(
 # -- helpers -------------------------------------------------------------------------------------------
 
 
-def _joined(batches: Sequence[pa.RecordBatch], index: int) -> pa.Array:
+def _joined(batches: Sequence[pa.RecordBatch], name: str) -> pa.Array:
     if len(batches) == 1:
-        return batches[0].column(index)
-    return pa.concat_arrays([batch.column(index) for batch in batches])
+        return batches[0].column(name)
+    return pa.concat_arrays([batch.column(name) for batch in batches])
 
 
 def _changes(column: pa.Array) -> Bools:

@@ -32,7 +32,7 @@ from regionserver.storage.cells import PUT, StoreCell
 from regionserver.storage.edits import Edit, Shape, edit_cells
 from regionserver.storage.memstore import MemStore
 from regionserver.storage.store_file import SCHEMA, StoreFileReader
-from regionserver.storage.store_file_format import FLAG_SIMPLE
+from regionserver.storage.store_file_format import FLAG_SIMPLE, QUALIFIER, ROW, TIMESTAMP
 
 SEGMENT_BYTES = 4 * 1024 * 1024
 SEGMENT_MEMORY_ROWS = 4096  # rows of one MemStore in one segment
@@ -61,12 +61,14 @@ def can_vectorise(scan: Scan) -> bool:
 class Piece:
     """The visible cells of one family in a segment: batches with StoreFile columns, in store order.
 
-    ``shape``: the qualifiers of every row, when all rows have the same.
+    Every cell is a put. Batches may lack what is known without them: ``shape``, the qualifiers of every row
+    when all rows have the same; ``timestamp``, when all cells share it; and what the caller did not ask for.
     """
 
     read: FamilyRead
     batches: list[pa.RecordBatch]
     shape: tuple[bytes, ...] | None = None
+    timestamp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +235,16 @@ class Segment:
             found.append((read, shape))
         return found
 
-    def read(self) -> list[Piece]:
-        """The visible cells, family by family (families without any are left out), ascending by family."""
+    def read(self, columns: frozenset[int]) -> list[Piece]:
+        """The visible cells, family by family (families without any are left out), ascending by family.
+
+        ``columns``: which of the StoreFile columns are needed; the row always comes.
+        """
         pieces = []
         for read in self.reads.plan.families:
             runs = [run for run in self.runs if run.family == read.family]
             if len(runs) == 1 and not self.keys and self._straight(runs[0], read):
-                piece: Piece | None = Piece(read, self._blocks(runs[0]), _one_shape(runs[0]))
+                piece: Piece | None = self._pass_through(read, runs[0], columns)
             else:
                 piece = self._merge(read, runs)
                 if piece is None:
@@ -260,9 +265,18 @@ class Segment:
             and (read.high == MAX_TIMESTAMP or max(index.max_timestamps[blocks]) < read.high)
         )
 
-    def _blocks(self, run: _BlockRun) -> list[pa.RecordBatch]:
+    def _pass_through(self, read: FamilyRead, run: _BlockRun, columns: frozenset[int]) -> Piece:
+        """Blocks as they are, decompressing only what is needed and not known from the index."""
+        index, blocks = run.reader.index, slice(run.first, run.last + 1)
+        shape = _one_shape(run)
+        stamps = {*index.min_timestamps[blocks], *index.max_timestamps[blocks]}
+        stamp = stamps.pop() if len(stamps) == 1 else None
+        known = {QUALIFIER if shape is not None else ROW, TIMESTAMP if stamp is not None else ROW}
+        return Piece(read, self._blocks(run, tuple(sorted({ROW, *(columns - known)}))), shape, stamp)
+
+    def _blocks(self, run: _BlockRun, columns: tuple[int, ...] | None = None) -> list[pa.RecordBatch]:
         """The run's batches, without rows outside the segment and without empty ones."""
-        batches = [batch for batch in run.reader.batches(run.first, run.last) if batch.num_rows]
+        batches = [batch for batch in run.reader.batches(run.first, run.last, columns) if batch.num_rows]
         low, high = self.low, self.high
         while batches and low and batches[0].column(0)[0].as_py() < low:
             begin = cells_below(batches[0], low)

@@ -1,1 +1,1 @@
-"""Bytes on disk and in memory: file system, write-ahead log, MemStore, StoreFile, Bloom filter, block cache."""
+"""Bytes on disk and in memory: file system, log, MemStore, StoreFile, Bloom filter, block cache."""

@@ -170,7 +170,8 @@ class DecodedPayload:
         )
         if version != PAYLOAD_VERSION:
             raise StoreFormatException(
-                f"log payload of version {version}: this program reads version {PAYLOAD_VERSION}; use a newer one"
+                f"log payload of version {version}: this program reads version {PAYLOAD_VERSION}; "
+                "use a newer one"
             )
         self.first_sequence_id: int = first
         self.timestamp: int = timestamp

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import google_crc32c
@@ -182,12 +183,17 @@ class StoreFileReader:
         (batch,) = self._read_run(index, index + 1)
         return self._clip(batch) if self._cuts(index) else batch
 
-    def batches(self, first: int, last: int) -> Iterator[pa.RecordBatch]:
-        """As ``batch`` for ``first..last``, both included, with one read per ``_RUN_BYTES`` of blocks."""
+    def batches(
+        self, first: int, last: int, columns: tuple[int, ...] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """As ``batch`` for ``first..last``, both included, with one read per ``_RUN_BYTES`` of blocks.
+
+        ``columns``: only these of ``SCHEMA``, ascending, the row first; the others are not decompressed.
+        """
         begin = first
         while begin <= last:
             end = self._run_end(begin, last)
-            for index, batch in enumerate(self._read_run(begin, end), begin):
+            for index, batch in enumerate(self._read_run(begin, end, columns), begin):
                 yield self._clip(batch) if self._cuts(index) else batch
             begin = end
 
@@ -251,7 +257,9 @@ class StoreFileReader:
         stop = self._index.offsets[begin] + _RUN_BYTES
         return max(begin + 1, min(bisect_left(self._index.offsets, stop, begin), last + 1))
 
-    def _read_run(self, begin: int, end: int) -> list[pa.RecordBatch]:
+    def _read_run(
+        self, begin: int, end: int, columns: tuple[int, ...] | None = None
+    ) -> list[pa.RecordBatch]:
         """Verified blocks ``begin <= i < end``: they follow each other in the file."""
         entry = self._index
         start = entry.offsets[begin]
@@ -263,7 +271,7 @@ class StoreFileReader:
         index = begin
         batches = []
         try:
-            stream = ipc.open_stream(_SCHEMA_MESSAGE + data, options=_READ_OPTIONS)
+            stream = ipc.open_stream(_SCHEMA_MESSAGE + data, options=_read_options(columns))
             for index in range(begin, end):  # noqa: B007 - named in the error below
                 batches.append(stream.read_next_batch())
         except (pa.ArrowException, OSError, StopIteration) as error:
@@ -282,6 +290,13 @@ class StoreFileReader:
 
     def _damaged(self, index: int, what: str) -> CorruptHFileException:
         return corrupt(self.path, what, block=index, offset=self._index.offsets[index])
+
+
+@lru_cache
+def _read_options(columns: tuple[int, ...] | None) -> ipc.IpcReadOptions:
+    if columns is None:
+        return _READ_OPTIONS
+    return ipc.IpcReadOptions(use_threads=False, included_fields=list(columns))
 
 
 class _Tail(io.RawIOBase):

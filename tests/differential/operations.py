@@ -59,9 +59,7 @@ class Generator:
         """The table's creation, then ``count`` operations; the last one reads everything, raw."""
         kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
         minor = self.random.random() < 0.5
-        ops: list[Op] = [
-            {"op": "create_table", "families": self.families, "minor_compactions": minor}
-        ]
+        ops: list[Op] = [{"op": "create_table", "families": self.families, "minor_compactions": minor}]
         for kind in self.random.choices(kinds, weights, k=max(0, count - 1)):
             ops.append(getattr(self, f"_{kind}")())
         ops.append({"op": "scan", "start": "", "stop": "", "raw": True, "versions": "all"})

@@ -7,6 +7,7 @@ everything acknowledged before it must be there, and nothing else may be.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,6 +116,7 @@ def crash_everywhere(prepare: Scenario, scenario: Scenario) -> int:
     total = len(run.fs.steps) - run.armed_at
     names = run.fs.steps[run.armed_at :]
     run.store.crash()
+    checked: set[tuple[str, str]] = set()
     for number in range(1, total + 1):
         run = Run(base.after_crash(), model)
         crash_at(run.fs, run.armed_at + number)
@@ -126,8 +128,31 @@ def crash_everywhere(prepare: Scenario, scenario: Scenario) -> int:
             raise AssertionError(f"step {number} did not come")
         where = f"crash at step {number} of {total} ({names[number - 1]})"
         for seed in (None, number):
-            check_left(run.fs.after_crash(seed), run.acceptable, f"{where}, seed {seed}")
+            left = run.fs.after_crash(seed)
+            case = (fingerprint(left), repr(run.acceptable))
+            if case not in checked:  # most steps come before a sync and leave what the one before left
+                checked.add(case)
+                check_left(left, run.acceptable, f"{where}, seed {seed}")
     return total
+
+
+def fingerprint(fs: MemoryFileSystem) -> str:
+    """A hash of every name and byte in the tree."""
+    digest = hashlib.blake2b()
+
+    def add(directory: str) -> None:
+        for name in fs.list(directory):
+            path = f"{directory}/{name}" if directory else name
+            try:
+                data = fs.read(path)
+            except IsADirectoryError:
+                digest.update(path.encode() + b"/")
+                add(path)
+            else:
+                digest.update(path.encode() + len(data).to_bytes(9, "big") + data)
+
+    add("")
+    return digest.hexdigest()
 
 
 def crash_at(fs: MemoryFileSystem, number: int) -> None:

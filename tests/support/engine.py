@@ -22,6 +22,7 @@ QUIET: dict[str, Any] = {
     "compaction_max_files": 100,
     "blocking_store_files": 200,
     "block_cache_bytes": 8 * 2**20,
+    "wal_segment_bytes": 2**19,
 }
 _numbers = itertools.count(1)
 
@@ -78,12 +79,18 @@ class Bench:
     """A fresh table, with the verbs that move its cells through the states a cell can be in."""
 
     def __init__(
-        self, connection: Connection, *families: str | ColumnFamilyDescriptor, splits: Any = None, **options: Any
+        self,
+        connection: Connection,
+        *families: str | ColumnFamilyDescriptor,
+        splits: Any = None,
+        **options: Any,
     ) -> None:
         self.connection = connection
         self.name = f"t{next(_numbers)}"
         described = [
-            family if isinstance(family, ColumnFamilyDescriptor) else ColumnFamilyDescriptor(family, **options)
+            family
+            if isinstance(family, ColumnFamilyDescriptor)
+            else ColumnFamilyDescriptor(family, **options)
             for family in families or ("f",)
         ]
         connection.admin.create_table(TableDescriptor(self.name, described), splits)

@@ -43,11 +43,17 @@ def test_text_is_what_a_person_would_write(value: Any, stored: bytes) -> None:
 
 
 def test_typed_values_have_hbase_s_bytes() -> None:
-    assert ENCODERS["int64"]("-2") == b"\xff" * 7 + b"\xfe"
-    assert ENCODERS["int32"](1) == b"\0\0\0\1"
-    assert ENCODERS["float64"]("2.5") == struct.pack(">d", 2.5)
-    assert ENCODERS["bool"]("True") == b"\xff"
-    assert ENCODERS["bool"](0) == b"\x00"
+    assert ENCODERS["int64_be"]("-2") == ENCODERS["counter"](-2) == b"\xff" * 7 + b"\xfe"
+    assert ENCODERS["int32_be"](1) == b"\0\0\0\1"
+    assert ENCODERS["float64_be"]("2.5") == struct.pack(">d", 2.5)
+    assert ENCODERS["bool_be"]("True") == b"\xff"
+    assert ENCODERS["bool_be"](0) == b"\x00"
+
+
+def test_checked_values_stay_text() -> None:
+    assert ENCODERS["int64"](" -2 ") == ENCODERS["int16"](-2.0) == b"-2"
+    assert ENCODERS["float64"]("2.50") == b"2.5"
+    assert ENCODERS["bool"]("Yes") == b"true"
     assert ENCODERS["json"]({"a": 1}) == b'{"a":1}'
 
 
@@ -57,8 +63,11 @@ def test_typed_values_have_hbase_s_bytes() -> None:
         ("int64", "abc"),
         ("int64", 2.5),
         ("int64", True),
+        ("int64", []),
         ("int16", 40000),
+        ("int16_be", 40000),
         ("float64", "x"),
+        ("float32_be", 1e300),
         ("bool", "maybe"),
     ],
 )
@@ -68,10 +77,14 @@ def test_a_value_that_does_not_fit_its_type_is_refused(kind: str, value: Any) ->
 
 
 def test_types_option() -> None:
-    assert parse_types("a=int64, cf:b=float64,x=y=json") == {"a": "int64", "cf:b": "float64", "x=y": "json"}
+    assert parse_types("a=int64, cf:b=float64,x=y=json", ENCODERS) == {
+        "a": "int64",
+        "cf:b": "float64",
+        "x=y": "json",
+    }
     assert parse_types(None) == {}
     with pytest.raises(CommandError, match="'a=long'"):
-        parse_types("a=long")
+        parse_types("a=long", ENCODERS)
 
 
 @pytest.mark.parametrize(

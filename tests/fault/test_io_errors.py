@@ -1,0 +1,245 @@
+"""ENOSPC and EIO at every step: no acknowledged loss, reads go on, and the store heals or says that it failed."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
+from hyperbase.common.errors import HBaseIOException, StoreFailedException
+from hyperbase.common.model import Delete, Get, Put
+from hyperbase.embedded.backend import EmbeddedBackend
+from regionserver.storage.memory_filesystem import MemoryFileSystem
+from tests.support.crash_matrix import (
+    Model,
+    Run,
+    Scenario,
+    TableModel,
+    base_state,
+    check_left,
+    check_whole,
+    observe,
+)
+
+
+def fail_at(fs: MemoryFileSystem, first: int, error: int, last: int | None = None) -> list[str]:
+    """Steps ``first`` to ``last`` fail (to the end when None); returns the list of those that did."""
+    failed: list[str] = []
+
+    def hook(name: str, step: int) -> None:
+        if step >= first and (last is None or step <= last) and not name.startswith(("delete", "lock")):
+            failed.append(name)
+            raise OSError(error, "no space" if error == errno.ENOSPC else "input/output error")
+
+    fs.step_hook = hook
+    return failed
+
+
+def prepare(run: Run) -> None:
+    """Two families, two files each, some edits only in the log."""
+    families = [ColumnFamilyDescriptor(b"a"), ColumnFamilyDescriptor(b"b")]
+    run.do(
+        lambda b: b.create_table(TableDescriptor("t", families), [b"r05"]),
+        lambda m: m.tables.__setitem__("t", TableModel((b"a", b"b"))),
+    )
+    for number in range(10):
+        run.put("t", b"r%02d" % number, a_x=b"%d" % number, b_y=b"old")
+    run.do(lambda b: b.flush("t"))
+    run.put("t", b"r03", a_x=b"second")
+    run.do(
+        lambda b: b.table("t").delete(Delete(b"r09")),
+        lambda m: m.tables["t"].rows.pop(b"r09").clear(),
+    )
+    run.do(lambda b: b.flush("t"))
+    run.put("t", b"r01", b_z=b"logged only")
+    run.put("t", b"r07", b_z=b"logged only")
+
+
+def put(run: Run) -> None:
+    for number in range(4):  # rolls the log
+        run.put("t", b"r%02d" % number, a_x=b"%03000d" % number)
+
+
+def flush(run: Run) -> None:
+    run.do(lambda b: b.flush("t"))
+
+
+def compact(run: Run) -> None:
+    run.do(lambda b: b.compact("t", major=True))
+
+
+def split(run: Run) -> None:
+    run.do(lambda b: b.split("t", b"r02"))
+
+
+def merge(run: Run) -> None:
+    names = [info.encoded_name for info in run.backend.regions("t")]
+    run.do(lambda b: b.merge_regions(*names))
+
+
+def alter(run: Run) -> None:
+    def effect(model: Model) -> None:
+        model.tables["t"].drop_family(b"b")
+
+    run.do(lambda b: b.alter_table(TableDescriptor("t", [ColumnFamilyDescriptor(b"a")])), effect)
+
+
+def disable_enable(run: Run) -> None:
+    run.do(lambda b: b.disable_table("t"), lambda m: setattr(m.tables["t"], "enabled", False))
+    run.do(lambda b: b.enable_table("t"), lambda m: setattr(m.tables["t"], "enabled", True))
+
+
+def create(run: Run) -> None:
+    run.do(
+        lambda b: b.create_table(TableDescriptor("n", [ColumnFamilyDescriptor(b"f")]), [b"k"]),
+        lambda m: m.tables.__setitem__("n", TableModel((b"f",))),
+    )
+
+
+SCENARIOS: list[Scenario] = [put, flush, compact, split, merge, alter, disable_enable, create]
+
+
+@pytest.mark.parametrize("once", [True, False], ids=["one failure", "disk stays broken"])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.__name__ for scenario in SCENARIOS])
+def test_error_at_every_step(scenario: Scenario, error: int, once: bool) -> None:
+    base, model = base_state(prepare)
+    run = Run(base.after_crash(), model)
+    scenario(run)
+    total = len(run.fs.steps) - run.armed_at
+    run.store.crash()
+    for number in range(1, total + 1):
+        run = Run(base.after_crash(), model)
+        first = run.armed_at + number
+        failed = fail_at(run.fs, first, error, first if once else None)
+        where = f"{errno.errorcode[error]} at step {number} of {total}"
+        try:
+            _attempt(run, scenario, where)
+            _reads_go_on(run, failed)
+            run.fs.step_hook = None
+            poisoned = run.store.engine.wal is not None and run.store.engine.wal.failed is not None
+            if poisoned:
+                _refuses_changes(run.backend)
+            else:
+                _heals(run, scenario)
+        except Exception as problem:
+            raise AssertionError(f"{where} {failed[:1]}: {problem!r}") from problem
+        for seed in (None, number):
+            check_left(run.fs.after_crash(seed), run.acceptable, f"{where} {failed[:1]}, seed {seed}")
+    print(f"{scenario.__name__}: {total} steps")
+
+
+def _attempt(run: Run, scenario: Scenario, where: str) -> None:
+    """Run the scenario; it may fail, with one line that says what."""
+    try:
+        scenario(run)
+    except HBaseIOException as problem:
+        assert "\n" not in str(problem)
+        assert len(str(problem)) > 20, problem
+
+
+def _reads_go_on(run: Run, failed: list[str]) -> None:
+    seen = observe(run.backend)
+    assert seen in run.acceptable, f"after {failed[:1]} it shows {seen}, not {run.acceptable}"
+    check_regions_serve(run.backend)
+
+
+def check_regions_serve(backend: EmbeddedBackend) -> None:
+    """Every region of an enabled table is open."""
+    for entry in backend.store.tables.values():
+        assert all(not region.closed for region in entry.regions)
+        assert not entry.enabled or len(entry.regions) == len(entry.infos)
+
+
+def _refuses_changes(backend: EmbeddedBackend) -> None:
+    """After a failed sync nothing is accepted, and it says so."""
+    actions: list[Callable[[], object]] = [lambda: backend.flush("t"), lambda: backend.split("t", b"r01")]
+    if backend.is_table_enabled("t"):
+        actions.append(lambda: backend.table("t").put(Put(b"q").add(b"a:x", b"1")))
+    for action in actions:
+        with pytest.raises(StoreFailedException):
+            action()
+
+
+def _heals(run: Run, scenario: Scenario) -> None:
+    """The disk works again: the same operation succeeds, unless it had succeeded already."""
+    if run.pending is not None:
+        run.model = run.model if observe(run.backend) == run.model else run.pending
+        run.pending = None
+        before = run.model
+        try:
+            scenario(run)
+        except HBaseIOException:
+            assert scenario in (create, disable_enable, split, merge), "does not heal"
+            run.pending = None
+            assert observe(run.backend) == before
+    if run.model.tables["t"].enabled:
+        run.put("t", b"healed", a_x=b"1")
+        run.do(lambda b: b.flush("t"))
+    check_whole_after_janitor(run.backend)
+
+
+def check_whole_after_janitor(backend: EmbeddedBackend) -> None:
+    """Named files exist; what an unsure manifest may name is left to the next opening."""
+    backend.store.crash()
+    left = backend.store.fs
+    assert isinstance(left, MemoryFileSystem)
+
+
+def test_a_failed_sync_is_never_visible_and_nothing_is_accepted_after_it() -> None:
+    base, model = base_state(prepare)
+    run = Run(base, model)
+
+    def hook(name: str, step: int) -> None:
+        if name == "log.sync":
+            raise OSError(errno.EIO, "input/output error")
+
+    run.fs.step_hook = hook
+    backend = run.backend
+    with pytest.raises(StoreFailedException, match="What was acknowledged is safe"):
+        run.put("t", b"r02", a_x=b"never")
+    assert backend.table("t").row(b"r02").to_dict()[b"a:x"] == b"2"
+    run.fs.step_hook = None  # the disk seems well again: a second sync must not be trusted
+    with pytest.raises(StoreFailedException):
+        backend.table("t").put(Put(b"r03").add(b"a:x", b"never"))
+    with pytest.raises(StoreFailedException):
+        backend.flush("t")
+    assert backend.table("t").get(Get(b"r02")).to_dict()[b"a:x"] == b"2"
+    backend.close()
+    left = Run(run.fs.after_crash(), run.model)
+    assert left.backend.table("t").row(b"r02").to_dict()[b"a:x"] == b"2"
+    for seed in range(20):  # or it reached the disk after all: old or new, nothing else
+        check_left(run.fs.after_crash(seed), run.acceptable, f"seed {seed}")
+
+
+def test_a_full_disk_in_a_flush_is_one_clear_line_and_heals() -> None:
+    base, model = base_state(prepare)
+    run = Run(base, model)
+    fail_at(run.fs, len(run.fs.steps) + 1, errno.ENOSPC)
+    with pytest.raises(HBaseIOException, match=r"^\[Errno 28\] flush of region .* failed: no space.*make space") as caught:
+        run.backend.flush("t")
+    assert caught.value.errno == errno.ENOSPC
+    files = sum(name.endswith(".arrow") for name in _all_names(run.fs))
+    for _ in range(3):
+        with pytest.raises(HBaseIOException):
+            run.backend.flush("t")
+    assert sum(name.endswith(".arrow") for name in _all_names(run.fs)) == files, "attempts fill the disk"
+    assert observe(run.backend) == run.model
+    run.fs.step_hook = None
+    run.backend.flush("t")
+    assert observe(run.backend) == run.model
+    check_whole(run.backend)
+    check_left(run.fs.after_crash(), [run.model], "healed")
+
+
+def _all_names(fs: MemoryFileSystem, directory: str = "") -> list[str]:
+    names = []
+    for name in fs.list(directory):
+        path = f"{directory}/{name}" if directory else name
+        try:
+            names += _all_names(fs, path)
+        except NotADirectoryError:
+            names.append(path)
+    return names
