@@ -169,7 +169,7 @@ def _describe(value: Any) -> str:
         return f"{value:,}"
     if hasattr(value, "num_rows"):
         return f"an Arrow table of {value.num_rows:,} rows and {value.num_columns} columns"
-    if type(value).__repr__ is object.__repr__:
+    if "__repr__" not in vars(type(value)):
         return f"a {type(value).__name__}"
     return repr(value) if value else f"{value!r}: nothing"
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
 from hyperbase.common.model import MAX_ROW_LENGTH, MAX_TIMESTAMP, Durability, Put
 from hyperbase.embedded.arrow_types import to_stored
+from hyperbase.embedded.read_ahead import read_ahead
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.bulk_load import bulk_load
@@ -69,7 +70,7 @@ def _slices(data: pa.RecordBatchReader) -> Iterator[list[pa.RecordBatch]]:
     for batch in data:
         if not batch.num_rows:
             continue
-        step = max(1, int(batch.num_rows * (SLICE_BYTES // 8) / max(1, batch.nbytes)))
+        step = max(1, int(batch.num_rows * min(1, SLICE_BYTES / max(1, batch.nbytes))))
         for begin in range(0, batch.num_rows, step):
             part = batch.slice(begin, step)
             if held and size + part.nbytes > SLICE_BYTES:
@@ -155,6 +156,8 @@ class _Slice:
     @classmethod
     def of(cls, layout: _Layout, batches: Sequence[pa.RecordBatch], begin: int) -> _Slice:
         def column(index: int) -> pa.Array:
+            if len(batches) == 1:
+                return to_stored(batches[0].column(index))
             return pa.concat_arrays([to_stored(batch.column(index)) for batch in batches])
 
         stamps: Ints | None = None
@@ -312,15 +315,20 @@ def _family_cells(piece: _Slice, indexes: Sequence[int], now: int, sequence_id: 
         differs = pc.not_equal(keys.slice(1), keys.slice(0, count - 1))
         new_row[1:] = differs.to_numpy(zero_copy_only=False)
     step = max(1, int(count * CHUNK_BYTES / max(1, piece.raw_bytes())))
-    begin = 0
-    while begin < count:
-        end = min(begin + step, count)
-        while end < count and not new_row[end]:
-            end += 1
-        batch = _chunk_cells(piece.part(begin, end), new_row[begin:end], indexes, now, sequence_id)
-        if batch.num_rows:
-            yield batch
-        begin = end
+
+    def chunks() -> Iterator[tuple[int, int]]:
+        begin = 0
+        while begin < count:
+            end = min(begin + step, count)
+            while end < count and not new_row[end]:
+                end += 1
+            yield begin, end
+            begin = end
+
+    def cells(chunk: tuple[int, int]) -> pa.RecordBatch:
+        return _chunk_cells(piece.part(*chunk), new_row[slice(*chunk)], indexes, now, sequence_id)
+
+    return (batch for batch in read_ahead(chunks(), cells) if batch.num_rows)
 
 
 def _chunk_cells(

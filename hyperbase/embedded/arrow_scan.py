@@ -69,7 +69,7 @@ def scan_arrow(
         source.scan.versions = min(source.scan.versions, 1)
     wide = _Wide.of(columns if columns is not None else source.find_columns(), types)
     if columns is None and wide.columns and source.scan.filter is None:
-        source.scan.columns = list(wide.columns)  # what is written meanwhile under new names is not shown
+        source.scan.columns = tuple(wide.columns)  # what is written meanwhile under new names is not shown
     return pa.RecordBatchReader.from_batches(wide.schema, source.wide(wide))
 
 
@@ -110,7 +110,8 @@ class _Wide:
         found = [(result.row, result.to_dict()) for result in results]
         kept = [(row, data) for row, data in found if not known.isdisjoint(data)]
         rows = pa.array([row for row, _ in kept], pa.binary())
-        return self.batch(rows, (pa.array([data.get(name) for _, data in kept], pa.binary()) for name in names))
+        columns = (pa.array([data.get(name) for _, data in kept], pa.binary()) for name in names)
+        return self.batch(rows, columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,8 @@ def _make_known() -> dict[str, ColumnType]:
     for name in ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float32"):
         arrow = pa.type_for_alias(name)
         decoders[name] = (arrow, _parsed(arrow))
-    for name, layout in (("int16", ">i2"), ("int32", ">i4"), ("int64", ">i8"), ("float32", ">f4"), ("float64", ">f8")):
+    layouts = {"int16": ">i2", "int32": ">i4", "int64": ">i8", "float32": ">f4", "float64": ">f8"}
+    for name, layout in layouts.items():
         arrow = pa.type_for_alias(name)
         decoders[f"{name}_be"] = (arrow, _big_endian(arrow, layout))
     return {name: ColumnType(name, arrow, decode) for name, (arrow, decode) in decoders.items()}
@@ -194,7 +195,7 @@ def to_stored(values: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         return _nanoseconds(values)
     if pa.types.is_nested(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind):
-        raise IllegalArgumentException(f"a column of Arrow type {kind} has no obvious text: cast it to string")
+        raise IllegalArgumentException(f"Arrow type {kind} has no obvious text: cast the column to string")
     return pa.array([_as_text(value) for value in values.to_pylist()], pa.binary())
 
 

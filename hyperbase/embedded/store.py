@@ -34,6 +34,7 @@ from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
 from regionserver.region.engine import Engine
 from regionserver.region.janitor import sweep_region
 from regionserver.region.manifest import ManifestStore, commit_manifest, next_manifest
+from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
 from regionserver.storage.filesystem import FileSystem, Lock
@@ -94,6 +95,7 @@ class EmbeddedStore:
         clock: Callable[[], int] = now_ms,
         sync_hook: Callable[[], None] | None = None,
         background: bool = True,
+        observers: Iterable[RegionObserver] = (),
     ) -> None:
         self.fs = fs
         self.config = config
@@ -120,6 +122,7 @@ class EmbeddedStore:
                 root=root,
                 sync_hook=sync_hook,
                 background=background,
+                observers=observers,
             )
             self._open()
         except BaseException:

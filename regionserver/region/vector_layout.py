@@ -98,7 +98,8 @@ def _wanted_places(piece: Piece, qualifiers: pa.Array, wanted: Any) -> pa.Array:
 def _repeat(value: bytes, count: int) -> pa.Array:
     """``value``, ``count`` times."""
     offsets = np.arange(count + 1, dtype=np.int32) * len(value)
-    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(value * count)])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(value * count)]
+    return pa.Array.from_buffers(pa.binary(), count, buffers)
 
 
 def distinct_columns(pieces: Sequence[Piece]) -> set[tuple[bytes, bytes]]:
@@ -117,7 +118,9 @@ def distinct_columns(pieces: Sequence[Piece]) -> set[tuple[bytes, bytes]]:
 # -- a row for each row key ----------------------------------------------------------------------------
 
 
-def wide_layout(pieces: Sequence[Piece], columns: Sequence[tuple[bytes, bytes]]) -> tuple[pa.Array, list[pa.Array]]:
+def wide_layout(
+    pieces: Sequence[Piece], columns: Sequence[tuple[bytes, bytes]]
+) -> tuple[pa.Array, list[pa.Array]]:
     """(row keys, one array of values for each column): the newest value of each cell, null where none is.
 
     Rows without any of the columns are left out.
@@ -137,7 +140,8 @@ def wide_layout(pieces: Sequence[Piece], columns: Sequence[tuple[bytes, bytes]])
     merged: Mapping[tuple[bytes, bytes], pa.Array] = parts[0][1]
     if len(parts) > 1:
         rows, merged = _align(parts)
-    return rows, [merged[column] if column in merged else pa.nulls(len(rows), pa.binary()) for column in columns]
+    absent = pa.nulls(len(rows), pa.binary())
+    return rows, [merged.get(column, absent) for column in columns]
 
 
 def _uniform_wide(piece: Piece, wanted: Sequence[bytes]) -> tuple[pa.Array, dict[bytes, pa.Array]]:

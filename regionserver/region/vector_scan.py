@@ -156,7 +156,7 @@ class _Cuts:
                 place += 1
             if place < end:
                 rows.append(driver.block_first_rows[place])
-        return [row for row in dict.fromkeys(rows) if row > self._low and (not self._high or row < self._high)]
+        return [row for row in rows if row > self._low and (not self._high or row < self._high)]
 
     def next_segment(self) -> Segment | None:
         """The next rows; ``None`` at the end of the range."""
@@ -375,11 +375,10 @@ def _one_shape(run: _BlockRun) -> tuple[bytes, ...] | None:
 
 def _run_batch(run: Sequence[tuple[bytes, Edit]], shape: Shape, family: bytes) -> pa.RecordBatch:
     """Single regular edits of one shape as cells of one family."""
-    for name, begin, end in shape.families:
-        if name == family:
-            break
-    else:
+    spans = [(begin, end) for name, begin, end in shape.families if name == family]
+    if not spans:
         return pa.RecordBatch.from_pylist([], schema=SCHEMA)
+    ((begin, end),) = spans
     width, count = end - begin, len(run)
     values = list(chain.from_iterable(edit[3][begin:end] for _, edit in run))
     rows = pa.array([row for row, _ in run], pa.binary())

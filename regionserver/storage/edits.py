@@ -9,11 +9,12 @@ An edit is an immutable tuple ``(sequence_id, timestamp, shape_id, values)``.
 
 Both hold only bytes and integers, so Python's cyclic collector stops tracking them.
 
-Log payload := msgpack [version = 1, first sequence id, timestamp, tables, rows, nonce | nil]
+Log payload := msgpack [version = 1, first sequence id, timestamp, tables, rows, nonce | nil, origin | nil]
   tables := [[b"family:qualifier", ...], ...]             column-name tables of this record
   row    := [row, table index >= 0, values, timestamp | nil]     regular edit; nil: the record's timestamp
           | [row, -1, [[family, qualifier, timestamp, type, value, ttl_ms], ...], nil]   general edit
   nonce  := [client id, number, oldest unanswered number, result | nil]
+  origin := id of the cluster where the edit was first written; nil: this one
 Row ``i`` has sequence id ``first + i``. See docs/formats.md.
 """
 
@@ -150,7 +151,7 @@ def encode_payload(
         else:
             packed.append((row, GENERAL, [_plain(cell, timestamp) for cell in values], None))
     payload: bytes = msgpack.packb(
-        (PAYLOAD_VERSION, first_sequence_id, timestamp, names, packed, nonce), use_bin_type=True
+        (PAYLOAD_VERSION, first_sequence_id, timestamp, names, packed, nonce, None), use_bin_type=True
     )
     return payload
 
@@ -165,7 +166,7 @@ class DecodedPayload:
     __slots__ = ("first_sequence_id", "nonce", "rows", "timestamp")
 
     def __init__(self, payload: bytes, shapes: ShapeTable) -> None:
-        version, first, timestamp, names, rows, nonce = msgpack.unpackb(
+        version, first, timestamp, names, rows, nonce, *_origin = msgpack.unpackb(
             payload, use_list=False, raw=False, strict_map_key=False
         )
         if version != PAYLOAD_VERSION:

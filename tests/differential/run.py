@@ -168,7 +168,8 @@ def live(arguments: argparse.Namespace) -> int:
     from ours import Hyperbase
 
     judge, ours = HBase(arguments.hbase), Hyperbase()
-    total, seen = 0, set()
+    total = 0
+    seen: set[str] = set()
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         ops = Generator(seed).operations(arguments.ops)
         found = list(compare(ops, judge, ours, f"seed{seed}x{time.time_ns()}", arguments.reopen))

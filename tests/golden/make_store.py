@@ -68,7 +68,7 @@ def make_store(directory: Path) -> None:
 
 
 def _compressions(db: Connection) -> None:
-    """Every compression and Bloom filter; family ``c<n>`` has compression ``n``. One more file than compacted."""
+    """Every compression and Bloom filter: family ``c<n>`` has compression ``n``. Compacted, then flushed."""
     blooms = ("NONE", "ROW", "ROWCOL")
     families = [
         ColumnFamilyDescriptor(f"c{n}", compression=name, bloom_filter_type=blooms[n % 3], block_size=4096)
