@@ -50,8 +50,7 @@ class EmbeddedBackend:
 
     def create_namespace(self, descriptor: NamespaceDescriptor) -> None:
         store = self.store
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"create of namespace {descriptor.name}"):
             if descriptor.name in self.list_namespaces():
                 raise NamespaceExistException(f"Namespace {descriptor.name} already exists")
             store.catalog.put_namespace(descriptor)
@@ -59,8 +58,7 @@ class EmbeddedBackend:
 
     def alter_namespace(self, descriptor: NamespaceDescriptor) -> None:
         store = self.store
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"alter of namespace {descriptor.name}"):
             self.describe_namespace(descriptor.name)
             store.catalog.put_namespace(descriptor)
             store.namespaces[descriptor.name] = descriptor
@@ -76,8 +74,7 @@ class EmbeddedBackend:
 
     def drop_namespace(self, name: str) -> None:
         store = self.store
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"drop of namespace {name}"):
             if name in BUILT_IN_NAMESPACES:
                 raise ConstraintException(f"Reserved namespace {name} cannot be removed.")
             self.describe_namespace(name)
@@ -99,8 +96,7 @@ class EmbeddedBackend:
         store = self.store
         keys = check_split_keys(splits or [])
         descriptor.check()
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"create of table {descriptor.name}"):
             namespace = split_table_name(descriptor.name)[0]
             if namespace not in self.list_namespaces():
                 raise NamespaceNotFoundException(
@@ -141,8 +137,7 @@ class EmbeddedBackend:
     def alter_table(self, descriptor: TableDescriptor) -> None:
         store = self.store
         descriptor.check()
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"alter of table {descriptor.name}"):
             entry = store.entry(descriptor.name)
             store.reopen_with(descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled))
 
@@ -159,8 +154,7 @@ class EmbeddedBackend:
 
     def enable_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"enable of table {name}"):
             entry = store.entry(name)
             if entry.enabled:
                 raise TableNotDisabledException(f"tableName={name}, state=ENABLED")
@@ -174,8 +168,7 @@ class EmbeddedBackend:
 
     def disable_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"disable of table {name}"):
             entry = store.enabled_entry(name)
             store.close_regions(entry.regions)
             try:
@@ -197,8 +190,7 @@ class EmbeddedBackend:
     def truncate_table(self, name: str, preserve_splits: bool = False) -> None:
         """The table must be disabled; it ends enabled and empty, as in HBase."""
         store, name = self.store, canonical_table_name(name)
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"truncate of table {name}"):
             entry = self._disabled_entry(name)
             keys = [info.start_key for info in entry.infos if info.start_key] if preserve_splits else []
             self._create_regions(
@@ -210,8 +202,7 @@ class EmbeddedBackend:
 
     def drop_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"drop of table {name}"):
             entry = self._disabled_entry(name)
             parents = [info for info in store.parents if info.table == name]
             store.catalog.delete_table(name, [*entry.infos, *parents])
@@ -252,7 +243,7 @@ class EmbeddedBackend:
 
     def split(self, table_or_region: str, key: bytes | None = None) -> None:
         store = self.store
-        with store.ddl:
+        with store.changing(f"split of {table_or_region}"):
             candidates = self._regions_of(table_or_region)
             if key is not None:
                 if not key:
@@ -263,8 +254,7 @@ class EmbeddedBackend:
 
     def merge_regions(self, first: str, second: str) -> None:
         store = self.store
-        with store.ddl:
-            store.check_writable()
+        with store.changing(f"merge of {first} and {second}"):
             found = []
             for name in (first, second):
                 region = self._find_region(name)

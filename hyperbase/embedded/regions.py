@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from hyperbase.common.errors import (
     DoNotRetryIOException,
+    HBaseIOException,
     IllegalArgumentException,
     MergeRegionException,
 )
@@ -47,7 +48,7 @@ def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, for
         if len(key) > MAX_ROW_LENGTH:
             raise IllegalArgumentException(f"Row length {len(key)} is > {MAX_ROW_LENGTH}")
         if key == info.start_key:
-            raise DoNotRetryIOException("should not give a splitkey which equals to startkey!")
+            raise HBaseIOException("should not give a splitkey which equals to startkey!")
         if not info.contains(key):
             raise DoNotRetryIOException(
                 f"Split row is not inside region key range splitKey:{key!r} region: {region.name}"
@@ -164,15 +165,16 @@ def forget_parents(store: EmbeddedStore) -> int:
         if directory not in used:
             store.catalog.forget_parent(parent)
             store.parents.remove(parent)
-            store.fs.delete_tree(directory)
+            store.delete_directory(directory)
             removed += 1
     known = {region_directory(info) for entry in store.tables.values() for info in entry.infos}
-    store.has_retired = not used <= known | {META_DIRECTORY}  # those that are still referred to wait for a compaction
+    # Those that are still referred to wait for a compaction.
+    store.has_retired = not used <= known | {META_DIRECTORY}
     known |= {region_directory(info) for info in store.parents} | used
     for table in store.tables:
         for directory in store.region_directories(table):
             if directory not in known:
-                store.fs.delete_tree(directory)
+                store.delete_directory(directory)
                 removed += 1
     return removed
 

@@ -7,6 +7,7 @@ disabled table's regions are then flushed and closed.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,13 +15,15 @@ import threading
 import time
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
+    HBaseIOException,
     NotServingRegionException,
     ReadOnlyException,
     StoreClosedException,
@@ -126,6 +129,9 @@ class EmbeddedStore:
             )
             self._open()
         except BaseException:
+            engine = getattr(self, "engine", None)
+            if engine is not None:
+                engine.abandon()
             self._lock.release()
             raise
 
@@ -230,7 +236,7 @@ class EmbeddedStore:
                 for path in self._directories(f"data/{namespace}/{qualifier}"):
                     if path not in keep:
                         logger.info("removed orphan region directory path=%s", path)
-                        self.fs.delete_tree(path)
+                        self.delete_directory(path)
 
     def _directories(self, parent: str) -> list[str]:
         return [f"{parent}/{encoded}" for encoded in self.fs.list(parent)]
@@ -258,7 +264,7 @@ class EmbeddedStore:
     def crash(self) -> None:
         """Let go of the directory without flushing anything, as a killed process does (for tests)."""
         self.closed = True
-        self.engine.closed = True
+        self.engine.abandon()
         self._lock.release()
 
     def disown(self) -> None:
@@ -282,6 +288,25 @@ class EmbeddedStore:
         if self.read_only:
             raise ReadOnlyException(f"{self.path} was opened read-only")
         self.engine.check_log()
+
+    @contextmanager
+    def changing(self, what: str) -> Iterator[None]:
+        """One change of tables, regions or namespaces at a time, on a store that takes changes.
+
+        An error of the disk before the commit is told as HBaseIOException: nothing was changed.
+        """
+        with self.ddl:
+            self.check_writable()
+            try:
+                yield
+            except HBaseIOException:
+                raise
+            except OSError as error:
+                raise HBaseIOException(
+                    error.errno or errno.EIO,
+                    f"{what} failed: {error.strerror or error}. Nothing was changed; make space or mend the "
+                    "disk, then repeat it",
+                ) from error
 
     # -- tables and regions --------------------------------------------------------------------
 
@@ -353,10 +378,14 @@ class EmbeddedStore:
     def delete_directories(self, infos: Iterable[RegionInfo]) -> None:
         """Remove the files of regions that nothing names; what cannot be removed now goes at the next opening."""
         for info in infos:
-            try:
-                self.fs.delete_tree(region_directory(info))
-            except OSError as error:
-                logger.warning("left behind path=%s error=%s", region_directory(info), error)
+            self.delete_directory(region_directory(info))
+
+    def delete_directory(self, path: str) -> None:
+        """As ``delete_directories``, for one path."""
+        try:
+            self.fs.delete_tree(path)
+        except OSError as error:
+            logger.warning("left behind path=%s error=%s", path, error)
 
     def close_regions(self, regions: Sequence[Region]) -> None:
         """Flush and close regions of one table; when that fails for one, all of them serve on."""

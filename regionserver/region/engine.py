@@ -199,6 +199,13 @@ class Engine:
         if first_error is not None:
             raise first_error
 
+    def abandon(self) -> None:
+        """Stop the threads and write nothing more: the opening failed, or a test plays a killed process."""
+        self.closed = True
+        self._chores.stop()
+        self._flusher.stop()
+        self._compactor.stop()
+
     # -- memory ------------------------------------------------------------------------------
 
     @property

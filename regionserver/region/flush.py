@@ -18,11 +18,9 @@ from __future__ import annotations
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
-from typing import Any
+from collections.abc import Callable, Sequence
+from itertools import islice
 
-import numpy as np
 import pyarrow as pa
 
 from hyperbase.common.errors import HBaseIOException
@@ -31,17 +29,16 @@ from regionserver.region.manifest import FileEntry, commit_manifest, next_manife
 from regionserver.region.markers import FLUSH, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.region import Region
+from regionserver.region.row_batches import RowEdits, row_batches
 from regionserver.region.view import RegionView
-from regionserver.storage.cells import PUT, StoreCell, encode_ttl
-from regionserver.storage.edits import Edit, Shape, edit_cells
+from regionserver.storage.cells import StoreCell
+from regionserver.storage.edits import Edit, Shape
 from regionserver.storage.memstore import MemStore
-from regionserver.storage.store_file import SCHEMA, StoreFileInfo, StoreFileReader, StoreFileWriter
+from regionserver.storage.store_file import StoreFileInfo, StoreFileReader, StoreFileWriter
 
 logger = logging.getLogger(__name__)
 
 SLICE_ROWS = 450  # about 1 ms; most of it in C without the interpreter lock, so readers hardly notice
-
-RowEdits = tuple[bytes, tuple[Edit, ...]]
 
 
 def flush_region(region: Region, pause: Callable[[], None] = lambda: None) -> bool:
@@ -197,62 +194,19 @@ class _FamilyOutput:
         self._region = region
         self._policy: StorePolicy = region.policy(family, major=False)
         self._writer: StoreFileWriter | None = None
+        self._oldest = self._policy.oldest_unexpired
         self._simple = not self._policy.new_version_behavior
 
     def add(self, rows: Sequence[RowEdits], shapes: Sequence[Shape]) -> None:
         """Write the family's cells of consecutive rows, runs of one shape in bulk."""
-        run: list[tuple[bytes, Edit]] = []
-        run_shape = -1
-        oldest = self._policy.oldest_unexpired
-        for row, edits in rows:
-            edit = edits[0]
-            regular = len(edits) == 1 and edit[2] >= 0 and edit[1] >= oldest and self._simple
-            if run and (not regular or edit[2] != run_shape):
-                self._write_run(run, shapes[run_shape])
-                run = []
-            if regular:
-                run_shape = edit[2]
-                run.append((row, edit))
-            else:
-                self._write_row(row, edits, shapes)
-        if run:
-            self._write_run(run, shapes[run_shape])
+        for batch in row_batches(rows, shapes, self.family, self._keep, self._is_regular):
+            self._write(batch)
 
-    def _write_run(self, run: Sequence[tuple[bytes, Edit]], shape: Shape) -> None:
-        for family, begin, end in shape.families:
-            if family == self.family:
-                break
-        else:
-            return
-        width, count = end - begin, len(run)
-        if width == len(shape.names):
-            values = list(chain.from_iterable(edit[3] for _, edit in run))
-        else:
-            values = list(chain.from_iterable(edit[3][begin:end] for _, edit in run))
-        rows = pa.array([row for row, _ in run], pa.binary())
-        qualifiers = pa.array(shape.qualifiers[begin:end], pa.binary())
-        if width > 1:
-            rows = rows.take(pa.array(np.repeat(np.arange(count), width)))
-        qualifiers = qualifiers.take(pa.array(np.tile(np.arange(width), count)))
-        self._append(
-            rows,
-            qualifiers,
-            np.repeat(np.array([edit[1] for _, edit in run], np.int64), width),
-            np.full(width * count, PUT, np.uint8),
-            pa.array(values, pa.binary()),
-            np.repeat(np.array([edit[0] for _, edit in run], np.int64), width),
-            pa.nulls(width * count, pa.binary()),
-        )
+    def _keep(self, cells: list[StoreCell]) -> list[StoreCell]:
+        return compact_row(cells, self._policy)
 
-    def _write_row(self, row: bytes, edits: tuple[Edit, ...], shapes: Sequence[Shape]) -> None:
-        found = sorted(cell for edit in edits for cell in edit_cells(edit, shapes, self.family))
-        cells = compact_row(found, self._policy)
-        if cells:
-            self._write(cells_batch((row, cell) for cell in cells))
-
-    def _append(self, rows: Any, qualifiers: Any, stamps: Any, types: Any, values: Any, ids: Any, tags: Any) -> None:
-        columns = [rows, qualifiers, pa.array(stamps), pa.array(types), values, pa.array(ids), tags]
-        self._write(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+    def _is_regular(self, edit: Edit) -> bool:
+        return self._simple and edit[1] >= self._oldest
 
     def _write(self, batch: pa.RecordBatch) -> None:
         if self._writer is None:
@@ -274,23 +228,3 @@ class _FamilyOutput:
     def abort(self) -> None:
         if self._writer is not None:
             self._writer.abort()
-
-
-def cells_batch(row_cells: Iterable[tuple[bytes, StoreCell]]) -> pa.RecordBatch:
-    """Cells as a record batch of the StoreFile schema."""
-    rows, cells = [], []
-    for row, cell in row_cells:
-        rows.append(row)
-        cells.append(cell)
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array(rows, pa.binary()),
-            pa.array([cell[0] for cell in cells], pa.binary()),
-            pa.array([-cell[1] for cell in cells], pa.int64()),
-            pa.array([-cell[2] for cell in cells], pa.uint8()),
-            pa.array([cell[4] for cell in cells], pa.binary()),
-            pa.array([-cell[3] for cell in cells], pa.int64()),
-            pa.array([encode_ttl(cell[5]) if cell[5] else None for cell in cells], pa.binary()),
-        ],
-        schema=SCHEMA,
-    )

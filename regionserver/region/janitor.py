@@ -6,13 +6,28 @@ the manifest lists as released, because a flush or compaction may be writing the
 
 from __future__ import annotations
 
+import logging
+
 from hyperbase.common.names import family_directory
 from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, commit_manifest, next_manifest
 from regionserver.region.region import Region
 
+logger = logging.getLogger(__name__)
+
 
 def clean_region(region: Region) -> int:
-    """Delete released files, leftovers of past epochs and superseded manifests; returns how many files."""
+    """Delete released files, leftovers of past epochs and superseded manifests; returns how many files.
+
+    What cannot be deleted now is left to the next time.
+    """
+    try:
+        return _clean(region)
+    except OSError as error:
+        logger.warning("cleaning failed region=%s error=%s", region.name, error)
+        return 0
+
+
+def _clean(region: Region) -> int:
     fs = region.services.fs
     with region.maintenance:
         if region.closed:
@@ -42,6 +57,10 @@ def sweep_region(region: Region) -> None:
     """At opening, as the only owner: remove what a crash left."""
     clean_region(region)
     fs = region.services.fs
-    for family in region.descriptor.family_names:
-        fs.sweep_temporaries(f"{region.directory}/{family_directory(family)}")
-    fs.sweep_temporaries(f"{region.directory}/{MANIFEST_DIRECTORY}")
+    try:
+        for family in region.descriptor.family_names:
+            fs.sweep_temporaries(f"{region.directory}/{family_directory(family)}")
+        for name in (MANIFEST_DIRECTORY, EPOCH_DIRECTORY):
+            fs.sweep_temporaries(f"{region.directory}/{name}")
+    except OSError as error:
+        logger.warning("sweeping failed region=%s error=%s", region.name, error)

@@ -134,6 +134,7 @@ class ManifestStore:
     def __init__(self, fs: FileSystem, directory: str) -> None:
         self._fs = fs
         self.directory = directory
+        self.written: tuple[int, int] | None = None  # epoch and number of the last one known to be there
 
     def _path(self, epoch: int, number: int) -> str:
         return f"{self.directory}/{MANIFEST_DIRECTORY}/{epoch:010d}-{number:010d}"
@@ -164,9 +165,12 @@ class ManifestStore:
         path = self._path(manifest.epoch, manifest.number)
         if not self._fs.create_if_absent(path, manifest.encode()):
             raise NotServingRegionException(f"{path} exists already: another process opened this region")
+        self.written = (manifest.epoch, manifest.number)
 
     def remove_older(self, manifest: Manifest) -> None:
         """Delete what the newest manifest made obsolete (the janitor's work)."""
+        if self.written != (manifest.epoch, manifest.number):
+            return  # the write of one failed: those before it may be the newest there are
         newest = f"{manifest.epoch:010d}-{manifest.number:010d}"
         for name in self.names():
             if name < newest:

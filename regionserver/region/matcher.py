@@ -9,7 +9,7 @@ Source: the behaviour of HBase 2.6's query matchers, delete and column trackers.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from hyperbase.common.filters import Filter, ReturnCode
@@ -213,15 +213,18 @@ class FamilyRead:
     raw: bool = False
 
 
-def visible_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCell]:
-    """The cells of one row of one family that a read shows, before its filter."""
+def visible_cells(cells: Iterable[StoreCell], read: FamilyRead) -> Iterable[StoreCell]:
+    """The cells of one row of one family that a read shows, before its filter; lazily."""
     if read.raw:
         return _raw_cells(cells, read)
     if read.new_version_behavior:
-        return _new_version_cells(cells, read)
+        return _new_version_cells(list(cells), read)
+    return _visible_cells(cells, read)
+
+
+def _visible_cells(cells: Iterable[StoreCell], read: FamilyRead) -> Iterator[StoreCell]:
     low, high, oldest, cap = read.low, read.high, read.oldest, read.cap
     qualifiers, min_versions = read.qualifiers, read.min_versions
-    shown: list[StoreCell] = []
     deletes: _DeleteTracker | None = None
     skipped: bytes | None = None
     current: bytes | None = None
@@ -265,11 +268,10 @@ def visible_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCell]:
             skipped = qualifier
             continue
         previous = timestamp
-        shown.append(cell)
-    return shown
+        yield cell
 
 
-def _raw_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCell]:
+def _raw_cells(cells: Iterable[StoreCell], read: FamilyRead) -> list[StoreCell]:
     """Puts, masked puts and markers; only puts count as versions."""
     shown: list[StoreCell] = []
     current: bytes | None = None
@@ -278,6 +280,8 @@ def _raw_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCell]:
         timestamp, kind = -cell[1], -cell[2]
         if not read.low <= timestamp < read.high and not timestamp == read.high == MAX_TIMESTAMP:
             continue
+        if cell[5] and timestamp + cell[5] < read.now_ms:
+            continue  # a cell's own TTL hides it here too; the family's does not
         if cell[0] != current:
             current, count, previous = cell[0], 0, (0, 0)
         elif previous == (timestamp, kind):
@@ -311,7 +315,7 @@ def _new_version_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCe
 
 
 def apply_filter(
-    row: bytes, family: bytes, cells: list[StoreCell], filter: Filter, versions: int
+    row: bytes, family: bytes, cells: Iterable[StoreCell], filter: Filter, versions: int
 ) -> list[KeyValue]:
     """The cells that pass, as the filter transforms them; ``versions`` counts cells that passed."""
     passed: list[KeyValue] = []
@@ -326,7 +330,11 @@ def apply_filter(
             break
         cell = KeyValue(row, family, qualifier, -minus_stamp, -minus_type, value, -minus_seq)
         code = filter.filter_cell(cell)
-        if code is ReturnCode.INCLUDE or code in _INCLUDES:
+        if (
+            code is ReturnCode.INCLUDE
+            or code is ReturnCode.INCLUDE_AND_NEXT_COL
+            or code is ReturnCode.INCLUDE_AND_SEEK_NEXT_ROW
+        ):
             if qualifier != current:
                 current, count = qualifier, 0
             count += 1
@@ -359,7 +367,5 @@ def apply_filter(
                 hint_key = (hint.qualifier, -stamp)
     return passed
 
-
-_INCLUDES = frozenset({ReturnCode.INCLUDE_AND_NEXT_COL, ReturnCode.INCLUDE_AND_SEEK_NEXT_ROW})
 
 __all__ = ["ALL_VERSIONS", "FamilyRead", "StorePolicy", "apply_filter", "compact_row", "visible_cells"]

@@ -251,11 +251,10 @@ def _holds(region: Region, check: CheckAndMutate) -> bool:
     found = region.get_newest(Get(check.row, columns=[name], time_range=check.time))
     stored = found.values[0] if found else None
     given, op = check.value, check.op
-    if not given and op in (CompareOperator.EQUAL, CompareOperator.NOT_EQUAL):
+    if not given:  # every operator but NOT_EQUAL then means "absent or empty"
         return bool(stored) == (op is CompareOperator.NOT_EQUAL)
     if stored is None:
         return False
-    given = given or b""
     return {
         CompareOperator.LESS: given < stored,
         CompareOperator.LESS_OR_EQUAL: given <= stored,

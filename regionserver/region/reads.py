@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.errors import (
@@ -23,7 +24,7 @@ from hyperbase.common.model import MAX_TIMESTAMP, KeyValue, Query, Result, Scan,
 from regionserver.region.matcher import NO_EXPIRY, FamilyRead, apply_filter, visible_cells
 from regionserver.region.mvcc import ReadPoints
 from regionserver.region.view import RegionView
-from regionserver.storage.cells import StoreCell
+from regionserver.storage.cells import PUT, StoreCell
 from regionserver.storage.edits import Edit, Shape, edit_cells
 from regionserver.storage.store_file import Block, StoreFileInfo, StoreFileReader
 
@@ -46,6 +47,7 @@ class ReadPlan:
         "family_names",
         "filter",
         "has_filter_row",
+        "newest_only",
         "plain",
         "raw",
         "spans",
@@ -90,6 +92,16 @@ class ReadPlan:
             and all(_is_plain(read) for read in self.families)
             and len(wanted) == len(descriptor.families)
         )
+        self.newest_only = all(read.cap == 1 for read in self.families)
+
+    def move_to(self, now: int) -> None:
+        """Use a plain plan again at a later time: only the TTL of single cells looks at it."""
+        for read in self.families:
+            read.now_ms = now
+
+    def plain_edit(self, edits: tuple[Edit, ...]) -> Edit | None:
+        """The edit that alone says what a plain plan shows of a row in memory, if there is one."""
+        return newest_regular(edits) if self.newest_only or len(edits) == 1 else None
 
     def needs_file(self, family: bytes, info: StoreFileInfo) -> bool:
         """The file may hold something the query shows, or a marker that masks it, by its time range."""
@@ -118,7 +130,7 @@ class ReadPlan:
             high=span.max_timestamp if span else MAX_TIMESTAMP,
             min_versions=schema.min_versions,
             oldest=NO_EXPIRY if forever else now - schema.time_to_live * 1000,
-            now_ms=NO_EXPIRY if self.raw else now,
+            now_ms=now,
             see_past_markers=schema.keep_deleted_cells != "FALSE",
             new_version_behavior=schema.new_version_behavior,
             schema_versions=schema.max_versions,
@@ -190,26 +202,40 @@ def row_spans(reader: StoreFileReader, row: bytes, cache: bool = True) -> list[B
     return spans
 
 
-def span_cells(span: BlockSpan, read_point: int) -> list[StoreCell]:
-    """The cells of a span that a reader at ``read_point`` may see."""
+def span_cells(
+    span: BlockSpan, read_point: int, qualifiers: Container[bytes] | None = None
+) -> Iterator[StoreCell]:
+    """The cells of a span that a reader at ``read_point`` may see, one by one.
+
+    With ``qualifiers``, puts of other columns are left out.
+    """
     block, begin, end = span
     ttls = block.ttls
-    cells = [
-        (qualifier, -timestamp, -kind, -sequence_id, value, 0)
-        for qualifier, timestamp, kind, sequence_id, value in zip(
-            block.qualifiers[begin:end],
-            block.timestamps[begin:end],
-            block.types[begin:end],
-            block.sequence_ids[begin:end],
-            block.values[begin:end],
-            strict=True,
-        )
-    ]
-    if ttls is not None:
-        cells = [(*cell[:5], ttl) for cell, ttl in zip(cells, ttls[begin:end], strict=True)]
+    cells = zip(
+        block.qualifiers[begin:end],
+        block.timestamps[begin:end],
+        block.types[begin:end],
+        block.sequence_ids[begin:end],
+        block.values[begin:end],
+        repeat(0) if ttls is None else ttls[begin:end],
+        strict=False,
+    )
     if block.max_sequence_id > read_point:
-        cells = [cell for cell in cells if -cell[3] <= read_point]
-    return cells
+        return (
+            (qualifier, -timestamp, -kind, -sequence_id, value, ttl)
+            for qualifier, timestamp, kind, sequence_id, value, ttl in cells
+            if sequence_id <= read_point and (qualifiers is None or kind != PUT or qualifier in qualifiers)
+        )
+    if qualifiers is not None:
+        return (
+            (qualifier, -timestamp, -kind, -sequence_id, value, ttl)
+            for qualifier, timestamp, kind, sequence_id, value, ttl in cells
+            if qualifier in qualifiers or kind != PUT
+        )
+    return (
+        (qualifier, -timestamp, -kind, -sequence_id, value, ttl)
+        for qualifier, timestamp, kind, sequence_id, value, ttl in cells
+    )
 
 
 def visible_edits(edits: tuple[Edit, ...], read_point: int) -> tuple[Edit, ...]:
@@ -289,7 +315,7 @@ def row_result(
     """
     if plan.plain:
         if not spans and len(edits) == 1:
-            edit = newest_regular(edits[0])
+            edit = plan.plain_edit(edits[0])
             if edit is not None:
                 return plain_edit_result(row, edit, shapes[edit[2]])
         elif not edits and len(spans) == 1:
@@ -302,12 +328,17 @@ def row_result(
 
 
 def _family_cells(
-    family: bytes,
+    read: FamilyRead,
     shapes: Sequence[Shape],
     edits: Sequence[tuple[Edit, ...]],
     spans: Sequence[tuple[bytes, BlockSpan]],
     read_point: int,
-) -> list[StoreCell]:
+) -> Iterable[StoreCell]:
+    """The cells of a family in cell order; lazily when they stand in one source."""
+    family = read.family
+    own = [span for name, span in spans if name == family]
+    if not edits and len(own) == 1:
+        return span_cells(own[0], read_point, read.qualifiers)
     cells: list[StoreCell] = []
     sources = 0
     for group in edits:
@@ -316,10 +347,9 @@ def _family_cells(
             if found:
                 sources += 1
                 cells += found
-    for name, span in spans:
-        if name == family:
-            sources += 1
-            cells += span_cells(span, read_point)
+    for span in own:
+        sources += 1
+        cells += span_cells(span, read_point, read.qualifiers)
     if sources > 1:
         cells.sort()
     return cells
@@ -339,7 +369,7 @@ def _resolve_row(
     names: list[bytes] = []
     cells: list[StoreCell] = []
     for read in plan.families:
-        found = visible_cells(_family_cells(read.family, shapes, edits, spans, read_point), read)
+        found = list(visible_cells(_family_cells(read, shapes, edits, spans, read_point), read))
         if plan.store_limit is not None or plan.store_offset:
             found = _page(found, plan)
         prefix = read.prefix
@@ -376,7 +406,7 @@ def _filtered_row(
         return None
     passed: list[KeyValue] = []
     for read in plan.families:
-        cells = visible_cells(_family_cells(read.family, shapes, edits, spans, read_point), read)
+        cells = visible_cells(_family_cells(read, shapes, edits, spans, read_point), read)
         found = apply_filter(row, read.family, cells, filter, plan.versions)
         if plan.store_limit is not None or plan.store_offset:
             end = None if plan.store_limit is None else plan.store_offset + plan.store_limit

@@ -208,6 +208,7 @@ class Region:
         if view.active.rows or view.flushing is not None:
             raise HBaseIOException(f"region {self.name} was closed with edits that are in no file")
         stores = {family: closed.manifest.stores.get(family, ()) for family in families}
+        self.manifests = closed.manifests
         self.manifest = replace(closed.manifest, stores=stores)
         self.next_file = closed.next_file
         self.next_sequence_id = closed.next_sequence_id
@@ -473,7 +474,9 @@ class Region:
                 edit = newest_regular(edits)
                 if edit is not None:
                     return Result(row, view.shapes.shapes[edit[2]].names, edit[3], edit[1])
-        if not plan.plain:
+        if plan.plain:
+            plan.move_to(self.clock())
+        else:
             plan = ReadPlan(Get(row), view.descriptor, self.name, self.clock())
         return read_row(plan, view, row, self.read_points) or Result(row)
 

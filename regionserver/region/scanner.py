@@ -16,7 +16,6 @@ from regionserver.region.reads import (
     BlockSpan,
     ReadPlan,
     full_names,
-    newest_regular,
     row_result,
     visible_edits,
 )
@@ -377,7 +376,7 @@ class RegionScanner:
         while row is not None and room > 0 and (bound is None or row < bound):
             edits = source.edits(read_point)
             if edits:
-                edit = newest_regular(edits)
+                edit = self._plan.plain_edit(edits)
                 if edit is None:
                     break
                 shape = shapes[edit[2]]

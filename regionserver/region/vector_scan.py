@@ -14,24 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from hyperbase.common.model import MAX_TIMESTAMP, Result, Scan
-from regionserver.region.flush import cells_batch
 from regionserver.region.matcher import FamilyRead
 from regionserver.region.reads import ReadPlan, visible_edits
 from regionserver.region.region import Region
+from regionserver.region.row_batches import cells_batch, row_batches
 from regionserver.region.scanner import RegionScanner, ScanRange
 from regionserver.region.vector_merge import visible_cells
 from regionserver.region.view import RegionView
-from regionserver.storage.cells import PUT, StoreCell
-from regionserver.storage.edits import Edit, Shape, edit_cells
+from regionserver.storage.cells import PUT
 from regionserver.storage.memstore import MemStore
-from regionserver.storage.store_file import SCHEMA, StoreFileReader
+from regionserver.storage.store_file import StoreFileReader
 from regionserver.storage.store_file_format import FLAG_SIMPLE, QUALIFIER, ROW, TIMESTAMP
 
 SEGMENT_BYTES = 4 * 1024 * 1024
@@ -308,28 +306,10 @@ class Segment:
 
     def _memory_cells(self, store: MemStore, keys: Sequence[bytes], family: bytes) -> list[pa.RecordBatch]:
         """The family's cells of MemStore rows, as one batch (or none)."""
-        shapes, point = self.view.shapes.shapes, self.reads.hold.point
-        batches: list[pa.RecordBatch] = []
-        run: list[tuple[bytes, Edit]] = []
-        for row in keys:
-            edits = visible_edits(store.rows[row], point)
-            if not edits:
-                continue
-            edit = edits[0]
-            if len(edits) == 1 and edit[2] >= 0:
-                if run and run[0][1][2] != edit[2]:
-                    batches.append(_run_batch(run, shapes[run[0][1][2]], family))
-                    run = []
-                run.append((row, edit))
-                continue
-            if run:
-                batches.append(_run_batch(run, shapes[run[0][1][2]], family))
-                run = []
-            found: list[StoreCell] = sorted(c for edit in edits for c in edit_cells(edit, shapes, family))
-            batches.append(cells_batch((row, cell) for cell in found))
-        if run:
-            batches.append(_run_batch(run, shapes[run[0][1][2]], family))
-        batches = [batch for batch in batches if batch.num_rows]
+        point = self.reads.hold.point
+        rows = ((row, seen) for row in keys if (seen := visible_edits(store.rows[row], point)))
+        shapes = self.view.shapes.shapes
+        batches = list(row_batches(rows, shapes, family, lambda cells: cells, lambda edit: True))
         return [pa.concat_batches(batches)] if batches else []
 
     def _read_rows(self) -> list[Piece]:
@@ -354,13 +334,12 @@ def result_pieces(results: Sequence[Result], reads: Sequence[FamilyRead]) -> lis
         cells = [
             (result.row, (name[cut:], -stamp, -PUT, 0, value, 0))
             for result in results
-            for name, stamp, value in zip(
-                result.names, result.timestamp_list(), result.values, strict=True
-            )
+            for name, stamp, value in zip(result.names, result.timestamp_list(), result.values, strict=True)
             if name.startswith(read.prefix)
         ]
         if cells:
-            pieces.append(Piece(read, [cells_batch(cells)]))
+            rows, found = zip(*cells, strict=True)
+            pieces.append(Piece(read, [cells_batch(rows, found)]))
     return pieces
 
 
@@ -371,28 +350,6 @@ def _one_shape(run: _BlockRun) -> tuple[bytes, ...] | None:
     if len(ids) != 1 or -1 in ids:
         return None
     return index.shapes[ids.pop()]
-
-
-def _run_batch(run: Sequence[tuple[bytes, Edit]], shape: Shape, family: bytes) -> pa.RecordBatch:
-    """Single regular edits of one shape as cells of one family."""
-    spans = [(begin, end) for name, begin, end in shape.families if name == family]
-    if not spans:
-        return pa.RecordBatch.from_pylist([], schema=SCHEMA)
-    ((begin, end),) = spans
-    width, count = end - begin, len(run)
-    values = list(chain.from_iterable(edit[3][begin:end] for _, edit in run))
-    rows = pa.array([row for row, _ in run], pa.binary())
-    qualifiers = pa.array(shape.qualifiers[begin:end], pa.binary())
-    columns = [
-        rows.take(pa.array(np.repeat(np.arange(count), width))),
-        qualifiers.take(pa.array(np.tile(np.arange(width), count))),
-        pa.array(np.repeat(np.array([edit[1] for _, edit in run], np.int64), width)),
-        pa.array(np.full(width * count, PUT, np.uint8)),
-        pa.array(values, pa.binary()),
-        pa.array(np.repeat(np.array([edit[0] for _, edit in run], np.int64), width)),
-        pa.nulls(width * count, pa.binary()),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def cells_below(batch: pa.RecordBatch, row: bytes) -> int:
