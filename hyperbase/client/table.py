@@ -413,7 +413,13 @@ class Table:
             layout: ``"wide"``: a row per row key, column ``row`` and one per HBase column;
                 ``"cells"``: a row per cell with row, column, timestamp and value.
             types: ``{b"family:qualifier": "int64"}``: how the values of a wide column are decoded;
-                bytes otherwise.
+                bytes otherwise. ``string``, ``int64``, ``float64``, ``bool``, ``timestamp[ms]``, ``date32``
+                and the like read text; ``counter``, ``int64_be``, ``float64_be`` and the like HBase's
+                big-endian form, which ``int64``, ``float64`` and ``bool`` read too where a value is no such
+                text. docs/arrow.md has them all.
+
+        Columns that are not named in full are found by a first pass over the range. A wide value that is
+        not of its type is an IllegalArgumentException naming row, column and value.
         """
         scan = make_scan(start, stop, arguments)
         return self._target().scan_arrow(scan, check_layout(layout), column_types(types), wide_columns(scan))
@@ -444,6 +450,9 @@ class Table:
 
         Returns:
             How many rows were written. Each row is atomic, the whole is not.
+
+        Binary values are stored as they are, text as UTF-8, others as text; null is no cell. 16 MB of cells
+        or more become StoreFiles, all of a region's rows visible at once. docs/arrow.md tells more.
         """
         at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
         into = family.encode("utf-8") if isinstance(family, str) else family

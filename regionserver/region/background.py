@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regionserver.region.region import Region
+
+logger = logging.getLogger(__name__)
 
 
 class BackgroundQueue:
@@ -64,6 +67,8 @@ class BackgroundQueue:
                 self._busy = True
             try:
                 self._work(region)
+            except Exception:  # a bug met in one region must not end the work for all
+                logger.exception("%s failed region=%s", self._name, region.name)
             finally:
                 with self._changed:
                     self._busy = False

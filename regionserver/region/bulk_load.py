@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import pyarrow as pa
 
 from hyperbase.common.errors import NotServingRegionException, ReadOnlyException
-from regionserver.region.flush import new_file_path
-from regionserver.region.manifest import FileEntry, next_manifest
+from regionserver.region.flush import discard_output, new_file_path
+from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
 from regionserver.storage.store_file import StoreFileInfo, StoreFileReader, StoreFileWriter
@@ -68,11 +68,12 @@ def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, Cel
         ]
         wal.sync(position)
         if written:
-            _attach(region, written, sequence_id, stamp)
+            _attach(region, written, sequence_id, stamp, paths)
     except BaseException:
         for path in paths:
-            region.services.fs.delete(path)
+            discard_output(region, path)
         raise
+    region.release_scanners()
     for observer in region.services.observers:
         observer.bulk_loaded(region, sequence_id, len(rows))
     cells = sum(info.cell_count for _, _, info in written)
@@ -108,7 +109,8 @@ def _write(
         raise
 
 
-def _attach(region: Region, written: Written, sequence_id: int, stamp: int) -> None:
+def _attach(region: Region, written: Written, sequence_id: int, stamp: int, unnamed: list[str]) -> None:
+    """Commit the load. ``unnamed`` is emptied when a manifest may name the files."""
     services = region.services
     with region.maintenance:
         added = {
@@ -147,8 +149,8 @@ def _attach(region: Region, written: Written, sequence_id: int, stamp: int) -> N
                 highest_stamp=max(before.highest_stamp, stamp),
                 next_file=region.next_file,
             )
-            region.manifests.write(manifest)
-            region.manifest = manifest
+            unnamed.clear()
+            commit_manifest(region, manifest)
             region.view = RegionView(view.active, view.flushing, files, view.descriptor, view.shapes)
             # Everything older has been synced and shown by now.
             region.read_points.current = max(region.read_points.current, sequence_id)

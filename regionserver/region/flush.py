@@ -15,6 +15,8 @@ The loop runs in slices of rows, because a thread that computes for long would h
 
 from __future__ import annotations
 
+# pyarrow loads pandas at its first conversion, which needs this; once the main thread has ended it is too late.
+import concurrent.futures.thread  # noqa: F401
 import errno
 import logging
 import time
@@ -70,8 +72,8 @@ def _write_or_explain(region: Region, pause: Callable[[], None]) -> None:
     except OSError as error:
         raise HBaseIOException(
             error.errno or errno.EIO,
-            f"flush of region {region.name} failed: {error.strerror or error}. Its edits are safe in memory and "
-            "in the log; make space or mend the disk, then flush again",
+            f"flush of region {region.name} failed: {error.strerror or error}. Its edits are safe in memory "
+            "and in the log; make space or mend the disk, then flush again",
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 ``.manifest/<epoch>-<n>``, both as 10 decimal digits, is written with ``create_if_absent``; the newest
 (highest epoch, then n) counts. Opening a region claims ``.epoch/<epoch + 1>`` first, so a process that lost
-the region can no longer add a manifest that counts. Family names cannot begin with a dot, so nothing collides.
+the region can no longer add a manifest that counts. Family names cannot begin with a dot.
 
 File := MAGIC b"HBMF0001" | crc32c u32 of the body | body (msgpack map). See docs/formats.md.
 """

@@ -35,3 +35,8 @@ class ReadPoints:
         """The oldest read point in use: nothing that it sees may be dropped."""
         with self._lock:
             return min(self._held, default=self.current)
+
+    def in_use(self) -> list[int]:
+        """Every read point in use, ascending; the last is the current one, which the next reader takes."""
+        with self._lock:
+            return sorted({*self._held, self.current})

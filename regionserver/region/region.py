@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
+    CorruptHFileException,
     HBaseIOException,
     NotServingRegionException,
     ReadOnlyException,
@@ -30,7 +31,7 @@ from hyperbase.common.model import Durability, Get, Result, Scan
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.commit import Commit
 from regionserver.region.lowering import Lowering, RawCell, has_markers, stamp_cells
-from regionserver.region.manifest import Manifest, ManifestStore
+from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
 from regionserver.region.markers import OPEN, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.mvcc import ReadPoints
@@ -181,10 +182,7 @@ class Region:
         manifest = manifest or Manifest()
         fs, cache = self.services.fs, self.services.cache
         files = {
-            family: tuple(
-                StoreFileReader(fs, entry.path, cache=cache, start_row=entry.start, stop_row=entry.stop)
-                for entry in manifest.stores.get(family, ())
-            )
+            family: tuple(self._open_file(fs, cache, entry) for entry in manifest.stores.get(family, ()))
             for family in self.descriptor.family_names
         }
         # A family dropped and added again begins empty: its old files are forgotten at the first opening
@@ -203,7 +201,7 @@ class Region:
         self.view = RegionView(view.active, None, files, view.descriptor, view.shapes)
 
     def take_over(self, closed: Region) -> None:
-        """Go on where ``closed``, this region flushed and closed, stopped; files of dropped families leave."""
+        """Go on where ``closed``, this region flushed and closed, stopped. Dropped families leave."""
         view, families = closed.view, self.descriptor.family_names
         if view.active.rows or view.flushing is not None:
             raise HBaseIOException(f"region {self.name} was closed with edits that are in no file")
@@ -217,6 +215,15 @@ class Region:
         self.nonces = closed.nonces
         files = {family: view.files.get(family, ()) for family in families}
         self.view = RegionView(self.view.active, None, files, self.descriptor, self.view.shapes)
+
+    def _open_file(self, fs: FileSystem, cache: BlockCache, entry: FileEntry) -> StoreFileReader:
+        try:
+            return StoreFileReader(fs, entry.path, cache=cache, start_row=entry.start, stop_row=entry.stop)
+        except FileNotFoundError:
+            raise CorruptHFileException(
+                f"{entry.path} is missing: the manifest of region {self.name} names it. Restore it from a "
+                "backup; hyperbase check lists what else is damaged"
+            ) from None
 
     def go_online(self, *, persist: bool) -> None:
         """After the replay: everything recovered is visible; record the opening, then serve."""
@@ -381,22 +388,39 @@ class Region:
         self.services.memory_changed(self, memstore.size_bytes - before)
 
     def _consolidate(self, row: bytes, edits: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], int]:
-        """Fold a hot row's old edits into one, down to the oldest read point in use."""
-        point = self.read_points.smallest()
-        keep = [edit for edit in edits if edit[0] > point]
-        fold = edits[len(keep) :]
-        if len(fold) < 2:
-            return edits, 0
+        """Fold a hot row's edits, newest first: into one for each read point in use.
+
+        What every reader either sees whole or not at all may be folded, so an open scan costs a hot row one
+        edit more, not one for every write since.
+        """
+        points = self.read_points.in_use()
+        out: list[Edit] = [edit for edit in edits if edit[0] > points[-1]]
+        freed, begin = 0, len(out)
+        for point, older in zip(reversed(points), [*reversed(points[:-1]), -1], strict=True):
+            end = begin
+            while end < len(edits) and edits[end][0] > older:
+                end += 1
+            group = edits[begin:end]
+            if len(group) > 1:
+                folded = self._fold(group, point)
+                freed += sum(self._edit_size(row, edit) for edit in group) - general_size(folded[3])
+                out.append(folded)
+            else:
+                out += group
+            begin = end
+        return tuple(out), freed
+
+    def _fold(self, edits: tuple[Edit, ...], point: int) -> Edit:
+        """One edit that shows what these show, to readers at ``point`` or later."""
         shapes = self.view.shapes.shapes
         cells: list[EditCell] = []
         for family in self.descriptor.family_names:
             merged: list[StoreCell] = sorted(
-                cell for edit in fold for cell in edit_cells(edit, shapes, family)
+                cell for edit in edits for cell in edit_cells(edit, shapes, family)
             )
-            cells += [(family, *cell) for cell in compact_row(merged, self.policy(family, major=False))]
-        folded: Edit = (fold[0][0], fold[0][1], GENERAL, tuple(cells))
-        freed = sum(self._edit_size(row, edit) for edit in fold) - general_size(cells)
-        return (*keep, folded), freed
+            policy = replace(self.policy(family, major=False), read_point=point)
+            cells += [(family, *cell) for cell in compact_row(merged, policy)]
+        return (edits[0][0], edits[0][1], GENERAL, tuple(cells))
 
     def _edit_size(self, row: bytes, edit: Edit) -> int:
         if edit[2] < 0:

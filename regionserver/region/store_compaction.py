@@ -108,8 +108,8 @@ def _compact_store(region: Region, engine: Engine, family: bytes, request: Compa
     except OSError as error:
         raise HBaseIOException(
             error.errno or errno.EIO,
-            f"compaction of region {region.name} failed: {error.strerror or error}. Its files are as they were; "
-            "make space or mend the disk, then compact again",
+            f"compaction of region {region.name} failed: {error.strerror or error}. Its files are as they "
+            "were; make space or mend the disk, then compact again",
         ) from error
     took_ms = round((time.monotonic() - started) * 1000)
     cells = info.cell_count if info else 0

@@ -339,7 +339,7 @@ def describe_log(fs: FileSystem, path: str) -> Iterator[dict[str, object]]:
     """Yield facts about one segment for people: a header, each record, and how it ends.
 
     Each has ``fact``: "header" (segment, created_ms), "record" (offset, kind, region as hex, sequence_id,
-    payload_bytes, payload) or "end" (offset, ending, records, file_bytes, message). Damage is a fact, not an error.
+    payload_bytes, payload) or "end" (offset, ending, records, file_bytes, message). Damage is a fact.
     """
     reader = SegmentReader(fs, path)
     message = ""

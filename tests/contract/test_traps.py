@@ -28,6 +28,7 @@ from hyperbase import (
 )
 from hyperbase.common.errors import (
     DoNotRetryIOException,
+    HBaseIOException,
     IllegalArgumentException,
     IncompatibleFilterException,
     NoSuchColumnFamilyException,
@@ -667,7 +668,7 @@ def test_trap_23_a_split_point_is_a_row_key_inside_the_region_and_not_its_start(
     bench = Bench(connection, splits=[b"m"])
     admin = connection.admin
     low, high = admin.regions(bench.name)
-    with pytest.raises(DoNotRetryIOException, match="should not give a splitkey which equals to startkey!"):
+    with pytest.raises(HBaseIOException, match="should not give a splitkey which equals to startkey!"):
         admin.split(high.encoded_name, b"m")
     with pytest.raises(DoNotRetryIOException, match="Split row is not inside region key range"):
         admin.split(high.encoded_name, b"a")

@@ -129,7 +129,7 @@ def check(backend: EmbeddedBackend, options: dict[str, Any]) -> None:
     assert wide.to_pylist() == shown
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_vector_and_row_scans_agree(data: st.DataObject) -> None:
     saved = vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, arrow_scan.VECTOR_LIMIT_ROWS

@@ -16,9 +16,12 @@ import hyperbase
 from hyperbase import Delete, Put
 
 BATCH_ROWS = 8
+DELETE_ROWS = 20
 SETTINGS = {
     "memstore_flush_size_bytes": 48 << 10,
     "memstore_limit_bytes": 1 << 20,
+    "wal_segment_bytes": 256 << 10,
+    "compaction_worker_threshold_bytes": 64 << 10,
 }
 FILL = b"x" * 400
 
@@ -31,9 +34,6 @@ def say(text: str) -> None:
 def main(directory: str, first: int) -> None:
     """Write until killed."""
     connection = hyperbase.connect(directory, **SETTINGS)
-    backend = connection._backend  # the worker process should have its share: no public setting for that
-    config = backend.store.config  # type: ignore[union-attr]
-    object.__setattr__(config, "compaction_worker_threshold_bytes", 1 << 16)
     table = connection.table("t")
 
     def put(number: int) -> None:
@@ -41,15 +41,17 @@ def main(directory: str, first: int) -> None:
         say(f"put {number}")
 
     def batch(number: int) -> None:
-        table.run_batch(
-            [Put(b"b%08d-%d" % (number, index)).add(b"a:n", b"%d" % number) for index in range(BATCH_ROWS)]
+        value = b"%d" % number
+        outcomes = table.run_batch(
+            [Put(b"b%08d-%d" % (number, index)).add(b"a:n", value) for index in range(BATCH_ROWS)]
         )
+        assert outcomes == [None] * BATCH_ROWS, outcomes
         say(f"batch {number}")
 
     def delete(number: int) -> None:
-        row = b"d%02d" % (number % 20)
+        row = b"d%02d" % (number % DELETE_ROWS)
         if number % 2:
-            table.run_batch([Delete(row)])
+            assert table.run_batch([Delete(row)]) == [None]
         else:
             table.put(row, {b"a:n": b"%d" % number, b"b:fill": FILL})
         say(f"delete {number}")
@@ -59,15 +61,11 @@ def main(directory: str, first: int) -> None:
         say(f"increment {value}")
         if number % 50 == 0:
             metrics = connection.metrics()
-            say(f"metrics {_sum(metrics, 'flush')} {_sum(metrics, 'compact')}")
+            say(f"metrics {metrics['FlushTime_num_ops']:.0f} {metrics['CompactionTime_num_ops']:.0f}")
 
     for work in (put, batch, delete, increment):
         threading.Thread(target=_forever, args=(work, first)).start()
     say("ready 0")
-
-
-def _sum(metrics: dict[str, float], word: str) -> int:
-    return int(sum(value for name, value in metrics.items() if word in name.lower() and "num_ops" in name.lower()))
 
 
 def _forever(work: Callable[[int], None], first: int) -> None:
