@@ -6,12 +6,14 @@ is the only process-wide state: the engine itself has none.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.config import StoreConfig
+from hyperbase.common.errors import HBaseIOException, IllegalArgumentException
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.storage.local_filesystem import LocalFileSystem
@@ -39,6 +41,7 @@ def open_backend(
     Raises:
         StoreLockedException: another process has it open.
         StoreFormatException: the directory holds something else, or a newer version's store.
+        HBaseIOException: the disk does not let it be opened; ``errno`` says why.
         IllegalArgumentException: it is open in this process with other settings or another mode.
     """
     root = os.path.realpath(os.fspath(path))
@@ -58,18 +61,31 @@ def open_backend(
                     "close it first or leave them out"
                 )
         else:
-            if not read_only:
-                os.makedirs(root, exist_ok=True)
-            elif not os.path.isdir(root):
-                raise FileNotFoundError(f"{root}: no such directory; a read-only open creates nothing")
-            store, count = (
-                EmbeddedStore(
-                    LocalFileSystem(root, read_only=read_only), config, read_only=read_only, root=root
-                ),
-                0,
-            )
+            store, count = _open_store(root, read_only, config), 0
         _open_stores[root] = (store, count + 1)
     return EmbeddedBackend(store, lambda: _release(root, store))
+
+
+def _open_store(root: str, read_only: bool, config: StoreConfig) -> EmbeddedStore:
+    if read_only and not os.path.isdir(root):
+        raise FileNotFoundError(f"{root}: no such directory; a read-only open creates nothing")
+    try:
+        if not read_only:
+            os.makedirs(root, exist_ok=True)
+        return EmbeddedStore(
+            LocalFileSystem(root, read_only=read_only), config, read_only=read_only, root=root
+        )
+    except HBaseIOException:
+        raise
+    except OSError as error:
+        code = error.errno or errno.EIO
+        hint = "mend that, then open it again"
+        if not read_only and code in (errno.EROFS, errno.EACCES, errno.EPERM):
+            hint = "to read it, open it with read_only=True"
+        where = f" ({error.filename})" if error.filename else ""
+        raise HBaseIOException(
+            code, f"the store {root} cannot be opened: {error.strerror or error}{where}; {hint}"
+        ) from error
 
 
 def _release(root: str, store: EmbeddedStore) -> None:

@@ -7,6 +7,7 @@ per family and region: each region's part becomes visible at once, all or nothin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -124,13 +125,15 @@ class _Layout:
             lowering.check_family(into)
             columns.append((into, qualifier, index))
         columns.sort()
-        for one, two in zip(columns, columns[1:], strict=False):
+        for one, two in itertools.pairwise(columns):
             if one[:2] == two[:2]:
                 raise IllegalArgumentException(f"column {schema.names[two[2]]!r} is there twice")
         if not columns:
             raise IllegalArgumentException("no columns besides the row key")
         at = None if isinstance(timestamp, str) else timestamp
-        return cls(special[row_key], special.get(timestamp) if isinstance(timestamp, str) else None, at, columns)
+        return cls(
+            special[row_key], special.get(timestamp) if isinstance(timestamp, str) else None, at, columns
+        )
 
 
 def _find(schema: pa.Schema, name: str, what: str) -> int:
@@ -307,7 +310,9 @@ def _rows_below(keys: pa.Array, row: bytes, begin: int) -> int:
     return low
 
 
-def _family_cells(piece: _Slice, indexes: Sequence[int], now: int, sequence_id: int) -> Iterator[pa.RecordBatch]:
+def _family_cells(
+    piece: _Slice, indexes: Sequence[int], now: int, sequence_id: int
+) -> Iterator[pa.RecordBatch]:
     """The cells of one family in store order, some megabytes at a time."""
     keys, count = piece.keys, len(piece.keys)
     new_row = np.ones(count, np.bool_)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
@@ -120,10 +121,7 @@ class EmbeddedBackend:
         store = self.store
         bounds = [b"", *keys, b""]
         region_id = store.new_region_id()
-        infos = [
-            RegionInfo(descriptor.name, start, stop, region_id)
-            for start, stop in zip(bounds, bounds[1:], strict=False)
-        ]
+        infos = [RegionInfo(descriptor.name, start, stop, region_id) for start, stop in pairwise(bounds)]
         regions = store.open_new_regions(infos, descriptor)
         try:
             commit(infos)

@@ -180,7 +180,7 @@ def forget_parents(store: EmbeddedStore) -> int:
 
 
 def maintain(store: EmbeddedStore, region: Region) -> None:
-    """After a region was compacted: split it if it is too large, remove files of parents it no longer needs."""
+    """After a compaction: split the region if it is too large, remove parents nobody needs any more."""
     # Closing holds ``ddl`` and waits for the thread we run in: never wait for it without looking.
     while not store.ddl.acquire(timeout=0.02):
         if store.closed:

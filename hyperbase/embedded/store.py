@@ -145,7 +145,8 @@ class EmbeddedStore:
             return self.fs.lock(LOCK_FILE, shared=True)
         except FileNotFoundError:
             raise StoreFormatException(
-                f"{self.path} is not a Hyperbase store: it has no {LOCK_FILE}. A read-only open creates nothing"
+                f"{self.path} is not a Hyperbase store: it has no {LOCK_FILE}. "
+                "A read-only open creates nothing"
             ) from None
 
     def _check_foreign(self) -> None:
@@ -376,7 +377,7 @@ class EmbeddedStore:
             self.engine.close_region(region, flush=False)
 
     def delete_directories(self, infos: Iterable[RegionInfo]) -> None:
-        """Remove the files of regions that nothing names; what cannot be removed now goes at the next opening."""
+        """Remove regions that nothing names; what cannot be removed now goes at the next opening."""
         for info in infos:
             self.delete_directory(region_directory(info))
 

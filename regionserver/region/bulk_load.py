@@ -23,6 +23,7 @@ import pyarrow as pa
 from hyperbase.common.errors import NotServingRegionException, ReadOnlyException
 from regionserver.region.flush import discard_output, new_file_path
 from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
+from regionserver.region.markers import BULK, note_event
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
 from regionserver.storage.store_file import StoreFileInfo, StoreFileReader, StoreFileWriter
@@ -69,11 +70,14 @@ def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, Cel
         wal.sync(position)
         if written:
             _attach(region, written, sequence_id, stamp, paths)
-    except BaseException:
+    except BaseException as error:
         for path in paths:
             discard_output(region, path)
+        if region.closed and isinstance(error, FileNotFoundError):  # its directory may be gone already
+            raise NotServingRegionException(f"region {region.name} closed during a bulk load") from error
         raise
     region.release_scanners()
+    note_event(region, BULK, loaded=sequence_id, files=[path for _, path, _ in written])
     for observer in region.services.observers:
         observer.bulk_loaded(region, sequence_id, len(rows))
     cells = sum(info.cell_count for _, _, info in written)

@@ -15,7 +15,7 @@ The loop runs in slices of rows, because a thread that computes for long would h
 
 from __future__ import annotations
 
-# pyarrow loads pandas at its first conversion, which needs this; once the main thread has ended it is too late.
+# pyarrow loads pandas at its first conversion, which needs this; after the main thread's end it is too late.
 import concurrent.futures.thread  # noqa: F401
 import errno
 import logging
@@ -94,7 +94,8 @@ def _write_frozen(region: Region, pause: Callable[[], None]) -> None:
     started = time.monotonic()
     view, wal = region.view, region.services.wal
     memstore = view.flushing
-    assert memstore is not None and wal is not None
+    assert memstore is not None
+    assert wal is not None
     wal.sync(wal.appended_position)
     with region.lock:  # edits that are not logged count as committed by their flush
         region.read_points.current = max(region.read_points.current, region.frozen_sequence_id)

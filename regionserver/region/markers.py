@@ -1,4 +1,4 @@
-"""Marker records: a region's opening, flushes, closing, split and merge, noted in the log among its edits.
+"""Marker records: what happened to a region (it opened, was flushed, split, …), noted in the log.
 
 They are for people (``hyperbase wal FILE``) and for tools that follow the log. Nothing is decided by them:
 replay passes over them, nobody waits for their sync (the next group takes them along), and one that cannot
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 PAYLOAD_VERSION = 1  # Persisted: numbers are never reused.
 
 # Persisted. A reader shows an event it does not know as it stands there.
-OPEN, CLOSE, FLUSH, SPLIT, MERGE = "open", "close", "flush", "split", "merge"
+OPEN, CLOSE, FLUSH, BULK, SPLIT, MERGE = "open", "close", "flush", "bulk", "split", "merge"
 
 
 @dataclass(frozen=True, slots=True)

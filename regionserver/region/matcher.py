@@ -23,6 +23,7 @@ from regionserver.storage.cells import (
 )
 
 NO_EXPIRY = -(2**63)
+FAMILY_MARKERS = (DELETE_FAMILY, DELETE_FAMILY_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def compact_row(cells: list[StoreCell], policy: StorePolicy) -> list[StoreCell]:
     count, previous = 0, (0, 0)
     for cell in cells:
         qualifier, timestamp, kind = cell[0], -cell[1], -cell[2]
-        if qualifier == skipped and (qualifier or kind == PUT):
+        if qualifier == skipped and kind not in FAMILY_MARKERS:
             continue  # but never a family marker behind puts of the empty qualifier
         if drop_expired and timestamp < oldest:
             skipped = qualifier
@@ -231,7 +232,7 @@ def _visible_cells(cells: Iterable[StoreCell], read: FamilyRead) -> Iterator[Sto
     count, previous = 0, -1
     for cell in cells:
         qualifier = cell[0]
-        if qualifier == skipped and (qualifier or cell[2] == -PUT):
+        if qualifier == skipped and -cell[2] not in FAMILY_MARKERS:
             continue  # but never a family marker behind puts of the empty qualifier
         timestamp = -cell[1]
         if timestamp < oldest and min_versions <= 0:

@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Protocol
 
 from hyperbase.common.config import StoreConfig
@@ -64,6 +65,7 @@ logger = logging.getLogger(__name__)
 
 _NEWEST = ReadPoints(2**63 - 1)  # read-modify-write: every edit, synced or not
 _STAMP_WAIT_S = 0.0002
+_shape_of = itemgetter(1)
 
 
 class RegionServices(Protocol):
@@ -358,7 +360,7 @@ class Region:
 
     def _finish_rows(self, rows: Sequence[LoweredRow], now: int, first: int) -> Sequence[LoweredRow]:
         """Stamp the general rows; note the tombstones that got the current stamp."""
-        if all(row[1] >= 0 for row in rows):
+        if GENERAL not in map(_shape_of, rows):
             return rows
         finished: list[LoweredRow] = []
         for sequence_id, (row, shape_id, values, stamp, size) in enumerate(rows, first):
@@ -373,18 +375,15 @@ class Region:
 
     def _insert(self, rows: Sequence[LoweredRow], now: int, first: int, commit: Commit | None) -> None:
         memstore = self.view.active
-        before, sequence_id = memstore.size_bytes, first
+        before = memstore.size_bytes
         if not memstore.rows:
             self.memstore_since = time.monotonic()
-        edits: list[tuple[bytes, Edit]] | None = [] if commit is not None else None
-        for row, shape_id, values, stamp, size in rows:
-            edit = (sequence_id, now if stamp is None else stamp, shape_id, values)
-            memstore.insert(row, edit, size)
-            if edits is not None:
-                edits.append((row, edit))
-            sequence_id += 1
+        memstore.insert_rows(rows, first, now)
         if commit is not None:
-            commit.edits = edits
+            commit.edits = [
+                (row, (sequence_id, now if stamp is None else stamp, shape_id, values))
+                for sequence_id, (row, shape_id, values, stamp, _) in enumerate(rows, first)
+            ]
         self.services.memory_changed(self, memstore.size_bytes - before)
 
     def _consolidate(self, row: bytes, edits: tuple[Edit, ...]) -> tuple[tuple[Edit, ...], int]:

@@ -164,9 +164,7 @@ def _uniform_wide(piece: Piece, wanted: Sequence[bytes]) -> tuple[pa.Array, dict
 
 
 def _strided(batches: Sequence[pa.RecordBatch], name: str, place: int, width: int) -> pa.Array:
-    taken = [
-        batch.column(name).take(pa.array(np.arange(place, batch.num_rows, width))) for batch in batches
-    ]
+    taken = [batch.column(name).take(pa.array(np.arange(place, batch.num_rows, width))) for batch in batches]
     return taken[0] if len(taken) == 1 else pa.concat_arrays(taken)
 
 

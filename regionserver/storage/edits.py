@@ -10,9 +10,10 @@ An edit is an immutable tuple ``(sequence_id, timestamp, shape_id, values)``.
 Both hold only bytes and integers, so Python's cyclic collector stops tracking them.
 
 Log payload := msgpack [version = 1, first sequence id, timestamp, tables, rows, nonce | nil, origin | nil]
-  tables := [[b"family:qualifier", ...], ...]             column-name tables of this record
-  row    := [row, table index >= 0, values, timestamp | nil]     regular edit; nil: the record's timestamp
-          | [row, -1, [[family, qualifier, timestamp, type, value, ttl_ms], ...], nil]   general edit
+  tables := {id: [b"family:qualifier", ...], ...}         column-name tables of this record
+  row    := [row, table id >= 0, values, timestamp | nil, hint]   regular edit; nil: the record's timestamp
+          | [row, -1, [[family, qualifier, timestamp, type, value, ttl_ms], ...], nil, hint]   general edit
+  hint   := what the edit occupies in memory, in bytes; informative
   nonce  := [client id, number, oldest unanswered number, result | nil]
   origin := id of the cluster where the edit was first written; nil: this one
 Row ``i`` has sequence id ``first + i``. See docs/formats.md.
@@ -20,7 +21,7 @@ Row ``i`` has sequence id ``first + i``. See docs/formats.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -138,25 +139,22 @@ def encode_payload(
     nonce: tuple[bytes, int, int, Any] | None = None,
 ) -> bytes:
     """The log payload of consecutive edits of one region."""
-    tables: dict[int, int] = {}
-    names: list[tuple[bytes, ...]] = []
-    packed: list[tuple[Any, ...]] = []
-    for row, shape_id, values, stamp, _size in rows:
-        if shape_id >= 0:
-            index = tables.get(shape_id)
-            if index is None:
-                index = tables[shape_id] = len(names)
-                names.append(shapes[shape_id].names)
-            packed.append((row, index, values, stamp))
-        else:
-            packed.append((row, GENERAL, [_plain(cell, timestamp) for cell in values], None))
+    ids = {row[1] for row in rows}
+    packed: Sequence[Any] = rows
+    if GENERAL in ids:
+        ids.discard(GENERAL)
+        packed = [
+            row if row[1] >= 0 else (row[0], GENERAL, [_plain(cell) for cell in row[2]], None, row[4])
+            for row in rows
+        ]
+    names = {shape_id: shapes[shape_id].names for shape_id in ids}
     payload: bytes = msgpack.packb(
         (PAYLOAD_VERSION, first_sequence_id, timestamp, names, packed, nonce, None), use_bin_type=True
     )
     return payload
 
 
-def _plain(cell: EditCell, timestamp: int) -> tuple[bytes, bytes, int, int, bytes, int]:
+def _plain(cell: EditCell) -> tuple[bytes, bytes, int, int, bytes, int]:
     return cell[0], cell[1], -cell[2], -cell[3], cell[5], cell[6]
 
 
@@ -180,10 +178,10 @@ class DecodedPayload:
         self.rows: list[tuple[bytes, Edit, int]] = list(self._edits(names, rows, shapes))
 
     def _edits(
-        self, names: Sequence[tuple[bytes, ...]], rows: Sequence[tuple[Any, ...]], shapes: ShapeTable
+        self, names: Mapping[int, tuple[bytes, ...]], rows: Sequence[tuple[Any, ...]], shapes: ShapeTable
     ) -> Iterator[tuple[bytes, Edit, int]]:
-        tables = [shapes.intern(tuple(table)) for table in names]
-        for sequence_id, (row, index, values, stamp) in enumerate(rows, self.first_sequence_id):
+        tables = {number: shapes.intern(tuple(table)) for number, table in names.items()}
+        for sequence_id, (row, index, values, stamp, _hint) in enumerate(rows, self.first_sequence_id):
             timestamp = self.timestamp if stamp is None else stamp
             shape = tables[index] if index >= 0 else None
             if shape is not None:

@@ -20,7 +20,9 @@ from regionserver.region import vector_scan
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[hyperbase.Connection]:
     with hyperbase.connect(tmp_path / "store") as connection:
-        connection.create_table("t", {"f": {"max_versions": 3, "block_size": 1024}, "g": {"block_size": 1024}})
+        connection.create_table(
+            "t", {"f": {"max_versions": 3, "block_size": 1024}, "g": {"block_size": 1024}}
+        )
         yield connection
 
 
@@ -121,7 +123,9 @@ def test_types_of_values(db: hyperbase.Connection) -> None:
         "binary": (b"\xff", b"\xff"),
     }
     table.put(b"r", {f"f:{name}".encode(): value for name, (value, _) in stored.items()})
-    table.put(b"s", {b"f:int64": (258).to_bytes(8, "big"), b"f:bool": b"\x00", b"f:float64": b"\x3f\xf8" + bytes(6)})
+    table.put(
+        b"s", {b"f:int64": (258).to_bytes(8, "big"), b"f:bool": b"\x00", b"f:float64": b"\x3f\xf8" + bytes(6)}
+    )
     found = table.scan_arrow(types={f"f:{name}": name for name in stored}).read_all().to_pylist()
     assert found[0] == {"row": b"r", **{f"f:{name}": value for name, (_, value) in sorted(stored.items())}}
     assert (found[1]["f:int64"], found[1]["f:bool"], found[1]["f:float64"]) == (258, False, 1.5)
@@ -268,7 +272,11 @@ def test_put_arrow_with_a_timestamp_column_and_a_family(
         ({"row": ["a", None], "f:q": ["x", "y"]}, {}, "data row 1: its row key is null"),
         ({"row": ["a", ""], "f:q": ["x", "y"]}, {}, "data row 1: Row length is 0"),
         ({"row": ["a", "k" * 70_000], "f:q": ["x", "y"]}, {}, "data row 1: Row length is > 65536"),
-        ({"row": ["a", "b"], "f:q": ["x", "y" * 2000]}, {}, "data row 1: KeyValue size too large in column f:q"),
+        (
+            {"row": ["a", "b"], "f:q": ["x", "y" * 2000]},
+            {},
+            "data row 1: KeyValue size too large in column f:q",
+        ),
         ({"row": ["a"], "f:q": ["x"]}, {"row_key": "id"}, "row_key 'id': the data has no such column"),
         ({"row": ["a"], "t": [-1], "f:q": ["x"]}, {"timestamp": "t"}, "Timestamp cannot be negative. ts=-1"),
         ({"row": ["a"], "t": ["1"], "f:q": ["x"]}, {"timestamp": "t"}, "timestamp column 't' is string"),
@@ -323,7 +331,9 @@ def test_a_load_into_an_empty_table_is_there_after_a_crash(tmp_path: Path, small
     from hyperbase.embedded.table import EmbeddedTable
     from regionserver.storage.local_filesystem import LocalFileSystem
 
-    store = EmbeddedStore(LocalFileSystem(str(tmp_path / "store")), make_config({}), root=str(tmp_path / "store"))
+    store = EmbeddedStore(
+        LocalFileSystem(str(tmp_path / "store")), make_config({}), root=str(tmp_path / "store")
+    )
     assert EmbeddedTable(store, "t").row(b"a").to_dict() == {b"f:q": b"1", b"g:q": b"3"}
     assert EmbeddedTable(store, "t").row(b"b").to_dict() == {b"f:q": b"2"}
     store.close()

@@ -22,7 +22,7 @@ ARCHIVE = Path(__file__).resolve().parents[1] / "golden" / "store-1.tar.gz"
 MADE_MS = 1_735_689_600_000
 FUTURE_MS = 4_102_444_800_000
 COMPRESSIONS = ["NONE", "LZ4", "ZSTD", "SNAPPY", "LZO", "GZ", "BZIP2", "LZMA", "BROTLI"]
-TABLES = ["altered", "compressions", "log", "museum:closed", "odd", "split", "ttl", "versions"]
+TABLES = ["altered", "bulk", "compressions", "log", "museum:closed", "odd", "split", "ttl", "versions"]
 
 Versions = dict[bytes, dict[bytes, list[tuple[int, bytes]]]]
 
@@ -63,9 +63,9 @@ def expect_compressions(connection: Connection) -> None:
             columns[b"c%d:b" % n] = [(stamp, bytes([row, n]))]
     wanted[b"row-007"][b"c2:a"] = [(2000, b"written again")]
     assert contents(connection, "compressions") == wanted
-    for row in (b"row-000", b"row-007", b"row-119"):
-        assert connection.table("compressions").row(row) == {
-            column: cells[0][1] for column, cells in wanted[row].items()
+    for key in (b"row-000", b"row-007", b"row-119"):
+        assert connection.table("compressions").row(key) == {
+            column: cells[0][1] for column, cells in wanted[key].items()
         }
     assert connection.table("compressions").row(b"row-120") == {}
 
@@ -132,12 +132,18 @@ def expect_split(connection: Connection) -> None:
     assert list(connection.table("split").scan(reverse=True)) == sorted(wanted.items(), reverse=True)
     regions = connection.admin.regions("split")
     assert [region.start_key for region in regions] == [b"", b"row-025", b"row-050", b"row-150"]
-    for row in (b"row-024", b"row-025", b"row-099", b"row-100", b"row-149", b"row-150"):
-        assert connection.table("split").row(row) == wanted[row]
+    for key in (b"row-024", b"row-025", b"row-099", b"row-100", b"row-149", b"row-150"):
+        assert connection.table("split").row(key) == wanted[key]
 
 
 def expect_altered(connection: Connection) -> None:
     assert contents(connection, "altered") == {b"r": {b"new:q": [(1, b"new")], b"stays:q": [(1, b"seen")]}}
+
+
+def expect_bulk(connection: Connection) -> None:
+    keys = [b"a", *(b"row-%03d" % row for row in range(100))]
+    wanted: Versions = {key: {b"f:q": [(5, b"loaded")]} for key in keys}
+    assert contents(connection, "bulk") == wanted | {b"b": {b"f:q": [(5, b"after")]}}
 
 
 def expect_odd(connection: Connection) -> None:
@@ -184,6 +190,7 @@ def expect_everything(connection: Connection, *, compacted: bool = False) -> Non
     expect_ttl(connection)
     expect_split(connection)
     expect_altered(connection)
+    expect_bulk(connection)
     expect_odd(connection)
     expect_log(connection)
 

@@ -1,13 +1,15 @@
-"""A crash at any file-system step of any procedure leaves a store that opens and holds what was acknowledged."""
+"""A crash at any step of any procedure leaves a store that opens, is whole, holds what was acknowledged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import pyarrow as pa
 import pytest
 
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, NamespaceDescriptor, TableDescriptor
 from hyperbase.common.model import Append, Delete, Increment, Put, RowMutations
+from hyperbase.embedded import arrow_load
 from hyperbase.embedded.backend import EmbeddedBackend
 from regionserver.storage.memory_filesystem import SimulatedCrash
 from tests.support.crash_matrix import (
@@ -22,9 +24,11 @@ from tests.support.crash_matrix import (
     open_store,
 )
 
+BULK_STAMP = 5_000_000_000_000
 
-def table(name: str, *families: str, **options: int) -> TableDescriptor:
-    return TableDescriptor(name, [ColumnFamilyDescriptor(family, **options) for family in families])
+
+def table(name: str, *families: str) -> TableDescriptor:
+    return TableDescriptor(name, [ColumnFamilyDescriptor(family.encode()) for family in families])
 
 
 def create(run: Run, name: str, *families: str, splits: tuple[bytes, ...] = ()) -> None:
@@ -187,6 +191,34 @@ def namespaces(run: Run) -> None:
     run.do(lambda b: b.drop_namespace("n1"), lambda m: m.namespaces.remove("n1"))
 
 
+def put_arrow(run: Run) -> None:
+    """A StoreFile for each region, attached as a whole; the same timestamp written before and after."""
+    put_file(run, {b"r00": b"bulk", b"r01": b"bulk"})
+    put_file(run, {b"r07": b"bulk"})
+    put = Put(b"r00", timestamp=BULK_STAMP).add(b"a:bulk", b"later")
+    run.do(lambda b: b.table("t").put(put), lambda m: m.tables["t"].put(b"r00", a_bulk=b"later"))
+    put_file(run, {b"r00": b"last", b"r02": b"last"})
+
+
+def put_file(run: Run, values: dict[bytes, bytes]) -> None:
+    """Load rows of one region as a StoreFile."""
+    data = pa.table({"row": list(values), "a:bulk": list(values.values())})
+
+    def load(backend: EmbeddedBackend) -> None:
+        backend.table("t").put_arrow(data.to_reader(), "row", BULK_STAMP, None)
+
+    def effect(model: Model) -> None:
+        for row, value in values.items():
+            model.tables["t"].put(row, a_bulk=value)
+
+    run.do(load, effect)
+
+
+@pytest.fixture(autouse=True)
+def _files_for_small_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_load, "FILE_BYTES", 1)
+
+
 def close(run: Run) -> None:
     run.put("t", b"r00", a_x=b"last")
     run.do(EmbeddedBackend.close)
@@ -206,6 +238,7 @@ CASES: list[tuple[Scenario, Scenario, int]] = [
     (prepare_disabled, alter_disabled, 30),
     (prepare, disable_enable, 20),
     (prepare, namespaces, 20),
+    (prepare, put_arrow, 40),
     (prepare, close, 20),
 ]
 

@@ -72,7 +72,7 @@ def test_acknowledged_writes_survive_sigkill(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     directory = tmp_path / "store"
     with hyperbase.connect(directory) as connection:
-        families = [ColumnFamilyDescriptor("a"), ColumnFamilyDescriptor("b")]
+        families = [ColumnFamilyDescriptor(b"a"), ColumnFamilyDescriptor(b"b")]
         connection.admin.create_table(TableDescriptor("t", families), [b"c"])
     oracle = Oracle()
     for kill in range(1, KILLS + 1):
@@ -120,6 +120,5 @@ def verify(directory: Path, oracle: Oracle, under_way: list[State], *, read_only
         else:  # then not a part of it either
             assert all(shown.get(row) == oracle.rows.get(row) for row in state), "half a batch"
     expected = {row: value for row, value in oracle.rows.items() if value is not None}
-    assert shown == expected, (
-        f"lost: {sorted(expected.keys() - shown.keys())[:5]}, too many: {sorted(shown.keys() - expected.keys())[:5]}"
-    )
+    lost, extra = expected.keys() - shown.keys(), shown.keys() - expected.keys()
+    assert shown == expected, f"lost: {sorted(lost)[:5]}, too many: {sorted(extra)[:5]}"

@@ -17,6 +17,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
+
 from hyperbase import (
     Append,
     ColumnFamilyDescriptor,
@@ -28,6 +30,7 @@ from hyperbase import (
     RowMutations,
     TableDescriptor,
 )
+from hyperbase.embedded import arrow_load
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.storage.local_filesystem import LocalFileSystem
@@ -60,7 +63,7 @@ def make_store(directory: Path) -> None:
         background=False,
     )
     connection = Connection(lambda: EmbeddedBackend(store, lambda: None))
-    for make in (_compressions, _versions, _ttl, _split, _disabled, _altered, _odd):
+    for make in (_compressions, _versions, _ttl, _split, _disabled, _altered, _odd, _bulk):
         make(connection)
     _log_only(connection)
     store.crash()
@@ -71,7 +74,7 @@ def _compressions(db: Connection) -> None:
     """Every compression and Bloom filter: family ``c<n>`` has compression ``n``. Compacted, then flushed."""
     blooms = ("NONE", "ROW", "ROWCOL")
     families = [
-        ColumnFamilyDescriptor(f"c{n}", compression=name, bloom_filter_type=blooms[n % 3], block_size=4096)
+        ColumnFamilyDescriptor(b"c%d" % n, compression=name, bloom_filter_type=blooms[n % 3], block_size=4096)
         for n, name in enumerate(COMPRESSIONS)
     ]
     db.admin.create_table(TableDescriptor("compressions", families))
@@ -90,9 +93,9 @@ def _compressions(db: Connection) -> None:
 
 def _versions(db: Connection) -> None:
     """Versions, and markers of all four kinds, over several files that were never compacted."""
-    three = ColumnFamilyDescriptor("v", max_versions=3)
-    kept = ColumnFamilyDescriptor("k", max_versions=2, keep_deleted_cells="TRUE")
-    new = ColumnFamilyDescriptor("n", max_versions=2, new_version_behavior=True)
+    three = ColumnFamilyDescriptor(b"v", max_versions=3)
+    kept = ColumnFamilyDescriptor(b"k", max_versions=2, keep_deleted_cells="TRUE")
+    new = ColumnFamilyDescriptor(b"n", max_versions=2, new_version_behavior=True)
     db.admin.create_table(TableDescriptor("versions", [three, kept, new]))
     table = db.table("versions")
     for stamp in (10, 20, 30, 40):
@@ -115,9 +118,9 @@ def _versions(db: Connection) -> None:
 
 def _ttl(db: Connection) -> None:
     """Cells that lived when the store was made; those of 2025 have expired since."""
-    hour = ColumnFamilyDescriptor("hour", time_to_live=3600)
-    least = ColumnFamilyDescriptor("least", time_to_live=3600, min_versions=1, max_versions=5)
-    ever = ColumnFamilyDescriptor("ever")
+    hour = ColumnFamilyDescriptor(b"hour", time_to_live=3600)
+    least = ColumnFamilyDescriptor(b"least", time_to_live=3600, min_versions=1, max_versions=5)
+    ever = ColumnFamilyDescriptor(b"ever")
     db.admin.create_table(TableDescriptor("ttl", [hour, least, ever]))
     table = db.table("ttl")
     for stamp, name in ((MADE_MS, "gone"), (FUTURE_MS, "alive")):
@@ -155,11 +158,11 @@ def _disabled(db: Connection) -> None:
 
 def _altered(db: Connection) -> None:
     """A family was dropped, one was added, settings were changed."""
-    before = TableDescriptor("altered", [ColumnFamilyDescriptor("old"), ColumnFamilyDescriptor("stays")])
+    before = TableDescriptor("altered", [ColumnFamilyDescriptor(b"old"), ColumnFamilyDescriptor(b"stays")])
     db.admin.create_table(before)
     table = db.table("altered")
     table.put("r", {"old:q": "never seen again", "stays:q": "seen"}, timestamp=1)
-    after = before.without_family(b"old").with_family(ColumnFamilyDescriptor("new", compression="ZSTD"))
+    after = before.without_family(b"old").with_family(ColumnFamilyDescriptor(b"new", compression="ZSTD"))
     db.admin.alter_table(after)
     table.put("r", {"new:q": "new"}, timestamp=1)
     db.admin.flush("altered")
@@ -176,6 +179,22 @@ def _odd(db: Connection) -> None:
     table.put(b"wide", {b"f:%04d" % n: b"%d" % n for n in range(2500)}, timestamp=1)
     table.put(b"\xff\xff", {b"f:q": b"last"}, timestamp=2**63 - 2)
     db.admin.flush("odd")
+
+
+def _bulk(db: Connection) -> None:
+    """A bulk load between two puts, all of one timestamp: the last one written counts, file or log."""
+    db.create_table("bulk", {"f": {"max_versions": 1}})
+    table = db.table("bulk")
+    for row in ("a", "b"):
+        table.put(row, {"f:q": "before"}, timestamp=5)
+    rows = [f"row-{row:03d}" for row in range(100)]
+    data = pa.table({"row": ["a", "b", *rows], "q": ["loaded"] * 102})
+    least, arrow_load.FILE_BYTES = arrow_load.FILE_BYTES, 1
+    try:
+        table.put_arrow(data, family="f", timestamp=5)
+    finally:
+        arrow_load.FILE_BYTES = least
+    table.put("b", {"f:q": "after"}, timestamp=5)
 
 
 def _log_only(db: Connection) -> None:

@@ -30,7 +30,11 @@ names = st.tuples(st.sampled_from(FAMILIES), st.sampled_from(QUALIFIERS))
 values = st.sampled_from([b"", b"1", b"value" * 60])
 
 puts = st.tuples(
-    st.just("put"), rows, st.dictionaries(names, values, min_size=1, max_size=6), stamps, st.sampled_from([0, 2000])
+    st.just("put"),
+    rows,
+    st.dictionaries(names, values, min_size=1, max_size=6),
+    stamps,
+    st.sampled_from([0, 2000]),
 )
 deletes = st.tuples(st.just("delete"), rows, st.sampled_from(list(CellType)[1:]), names, stamps)
 loads = st.tuples(st.just("load"), st.lists(rows, min_size=1, max_size=8), st.booleans(), stamps)
@@ -43,7 +47,9 @@ columns = st.one_of(
     st.lists(st.one_of(names, st.sampled_from([(name, None) for name in FAMILIES])), min_size=1, max_size=4),
 )
 ranges = st.one_of(
-    st.none(), st.tuples(st.integers(NOW - 4_000, NOW - 2_000), st.integers(NOW - 2_000, NOW)), st.just((0, NOW))
+    st.none(),
+    st.tuples(st.integers(NOW - 4_000, NOW - 2_000), st.integers(NOW - 2_000, NOW)),
+    st.just((0, NOW)),
 )
 
 
@@ -79,7 +85,9 @@ def descriptor(draw: Any) -> TableDescriptor:
             block_size=draw(st.sampled_from([64, 400])),
         )
 
-    return TableDescriptor("t", [family(name) for name in FAMILIES], attributes={"hbase.table.sanity.checks": "false"})
+    return TableDescriptor(
+        "t", [family(name) for name in FAMILIES], attributes={"hbase.table.sanity.checks": "false"}
+    )
 
 
 def apply(backend: EmbeddedBackend, operation: Any) -> None:
@@ -123,18 +131,28 @@ def check(backend: EmbeddedBackend, options: dict[str, Any]) -> None:
     assert [tuple(row.values()) for row in cells.to_pylist()] == expected
     wide = scan_arrow(store, "t", Scan(**options), "wide", {}, None).read_all()
     wide.validate(full=True)
-    found = sorted({c.family + b":" + c.qualifier for r in results for c in r.cells}, key=lambda n: n.split(b":"))
+    found = sorted(
+        {c.family + b":" + c.qualifier for r in results for c in r.cells}, key=lambda n: n.split(b":")
+    )
     assert wide.schema.names == ["row", *(name.decode() for name in found)]
     shown = [{"row": r.row, **{name.decode(): r.to_dict().get(name) for name in found}} for r in results]
     assert wide.to_pylist() == shown
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.data())
 def test_vector_and_row_scans_agree(data: st.DataObject) -> None:
     saved = vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, arrow_scan.VECTOR_LIMIT_ROWS
     files = arrow_load.FILE_BYTES
-    vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS = data.draw(st.sampled_from([(150, 2), (10**6, 3)]))
+    vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS = data.draw(
+        st.sampled_from([(150, 2), (10**6, 3)])
+    )
     arrow_scan.VECTOR_LIMIT_ROWS, arrow_load.FILE_BYTES = 0, 1
     try:
         # Nothing runs in the background, and the clock stands still.

@@ -103,7 +103,10 @@ def test_edit_payload() -> None:
     assert shapes.shapes[0].names == (b"f:a", b"f:b")
     assert delete == (b"r2", (8, STAMP, GENERAL, ((b"f", b"", -5, -14, -8, b"", 0),)))
     assert (decoded.timestamp, decoded.nonce) == (STAMP, None)
-    rows = [(row, edit[2], edit[3], None, 0) for row, edit in (put, delete)]
+    hints = (234, 401)
+    rows = [
+        (row, edit[2], edit[3], None, hint) for (row, edit), hint in zip((put, delete), hints, strict=True)
+    ]
     assert encode_payload(7, STAMP, rows, shapes.shapes) == payload
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgpack
+import pyarrow as pa
 import pytest
 
 from hyperbase import Connection
@@ -92,6 +93,17 @@ def test_markers_never_hold_back_the_archive(db: Connection, disk: MemoryFileSys
     assert any(name.endswith(".wal") for name in disk.list("oldWALs"))
 
 
+def test_a_bulk_load_leaves_one(
+    db: Connection, disk: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperbase.embedded.arrow_load.FILE_BYTES", 1)
+    db.table("t").put_arrow(pa.table({"row": ["a", "b"], "q": ["1", "2"]}), family="f")
+    sync(db)
+    marker = markers(disk)[-1]
+    assert (marker.event, marker.details["loaded"]) == ("bulk", 1)
+    assert len(marker.details["files"]) == 1
+
+
 def test_replay_passes_over_markers(db: Connection, disk: MemoryFileSystem) -> None:
     db.table("t").put(b"r", {b"f:q": b"v"})
     db.admin.flush("t")
@@ -112,7 +124,7 @@ def test_a_marker_that_cannot_be_written_stops_nothing(db: Connection) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise StoreFormatException("no room")
 
-    append, wal.append = wal.append, refuse  # type: ignore[method-assign, assignment]
+    append, wal.append = wal.append, refuse  # type: ignore[method-assign]
     try:
         assert store_of(db).engine.flush(region)
     finally:
