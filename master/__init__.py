@@ -1,1 +1,1 @@
-"""The HMaster's package. Its first module arrives with the standalone server; the embedded catalogue lives in ``hyperbase.embedded``."""
+"""The HMaster. Its modules arrive with the standalone server; the embedded catalogue is ``hyperbase.embedded``."""

@@ -394,12 +394,13 @@ class TableDescriptor:
         others = [other for other in self.families if other.name != family.name]
         return replace(self, families=[*others, family])
 
-    def without_family(self, name: bytes) -> TableDescriptor:
+    def without_family(self, name: bytes | str) -> TableDescriptor:
         """A copy without that family.
 
         Raises:
             InvalidFamilyOperationException: it does not exist, or is the last.
         """
+        name = _name_bytes(name)
         if name not in self.family_names:
             raise InvalidFamilyOperationException(
                 f"Family '{_shown(name)}' does not exist, so it cannot be deleted"

@@ -195,7 +195,7 @@ class EmbeddedTable:
         return outcome.success, outcome.result
 
     def run_batch(self, actions: Sequence[Action]) -> list[Outcome]:
-        """All actions are submitted, then waited for: one sync for the batch. Gets see the state before it."""
+        """Submit all actions, then wait: one sync for the batch. Gets see the state before it."""
         outcomes: list[Outcome] = [None] * len(actions)
         pending: list[tuple[int, Commit]] = []
         for index, action in enumerate(actions):

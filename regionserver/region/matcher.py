@@ -129,7 +129,7 @@ def compact_row(cells: list[StoreCell], policy: StorePolicy) -> list[StoreCell]:
             if kind == PUT:
                 count += 1
             surplus = count > policy.max_versions or (count > policy.min_versions and timestamp < oldest)
-            if surplus and (qualifier or kind == PUT):  # a family marker is no version of the empty qualifier
+            if surplus and kind not in FAMILY_MARKERS:  # a family marker is no version of the empty qualifier
                 skipped = qualifier
                 continue
             previous = (timestamp, kind)

@@ -1,6 +1,6 @@
 """A region: one row range of one table, its MemStore, its files, its order of edits.
 
-Write path, under ``lock``: check, stamp, insert into the MemStore (not yet visible), append to the log;
+Write path, under ``lock``: check, stamp, append to the log, insert into the MemStore (not yet visible);
 then, without the lock, wait for the log's group sync; the log publishes commits in log order, which moves
 the read point, and the caller is answered. Read-modify-write operations read the newest edits, synced or
 not, under the same lock, so a hot counter does not wait for a sync per step.

@@ -257,9 +257,7 @@ class StoreFileReader:
         stop = self._index.offsets[begin] + _RUN_BYTES
         return max(begin + 1, min(bisect_left(self._index.offsets, stop, begin), last + 1))
 
-    def _read_run(
-        self, begin: int, end: int, columns: tuple[int, ...] | None = None
-    ) -> list[pa.RecordBatch]:
+    def _read_run(self, begin: int, end: int, columns: tuple[int, ...] | None = None) -> list[pa.RecordBatch]:
         """Verified blocks ``begin <= i < end``: they follow each other in the file."""
         entry = self._index
         start = entry.offsets[begin]

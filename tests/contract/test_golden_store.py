@@ -203,8 +203,6 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-
-
 def test_it_is_read_without_changing_a_byte(store: Path) -> None:
     before = digests(store)
     with hyperbase.connect(store, read_only=True) as connection:

@@ -17,7 +17,7 @@ from regionserver.region.check import check_store
 from tests.support.sigkill_writer import BATCH_ROWS, DELETE_ROWS
 
 ROOT = Path(__file__).parents[2]
-KILLS = 14
+KILLS = 12
 SEED = 20260101
 
 State = dict[bytes, bytes | None]  # row -> a:n; None: no such row

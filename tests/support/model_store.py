@@ -137,7 +137,9 @@ def kept(
         left += [put for put in puts if put.place < end]
         for marker in markers:
             # A column ends at its first surplus version, markers below included, as in HBase.
-            if marker.qualifier == qualifier and (marker.place < end or not qualifier):
+            if marker.qualifier == qualifier and (
+                marker.place < end or marker.kind in (FAMILY, FAMILY_VERSION)
+            ):
                 if not major or (schema.keep_deleted and marker.timestamp >= earliest_put):
                     left.append(marker)
     return left

@@ -11,13 +11,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import hyperbase
 from hyperbase import Delete, Put
 
 BATCH_ROWS = 8
 DELETE_ROWS = 20
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "memstore_flush_size_bytes": 48 << 10,
     "memstore_limit_bytes": 1 << 20,
     "wal_segment_bytes": 256 << 10,

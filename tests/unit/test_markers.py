@@ -33,9 +33,7 @@ def db(disk: MemoryFileSystem) -> Iterator[Connection]:
 
 def markers(disk: MemoryFileSystem, directory: str = "WALs") -> list[Marker]:
     """Every marker in the log's files, those of user tables only."""
-    found = [
-        Marker.decode(record.payload) for record in read_logs(disk, directory) if record.kind == MARKER
-    ]
+    found = [Marker.decode(record.payload) for record in read_logs(disk, directory) if record.kind == MARKER]
     return [marker for marker in found if not marker.region.startswith(b"hbase:")]
 
 
