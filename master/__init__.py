@@ -1,1 +1,1 @@
-"""The HMaster. Its modules arrive with the standalone server; the embedded catalogue is ``hyperbase.embedded``."""
+"""The HMaster: arrives with the standalone server; the embedded catalogue is ``hyperbase.embedded``."""

@@ -339,6 +339,6 @@ def test_memstores_are_as_large_as_they_say(tmp_path: Path, shape: str) -> None:
         timeout=120,
     ).stdout
     grown, accounted = map(int, output.split())
-    # Markers share their empty values and mostly their qualifiers, which are accounted as if each had its own.
+    # Markers share their empty values and mostly their qualifiers, accounted as if each had its own.
     most = 1.4 if shape == "deletes" else 1.25
     assert 0.75 <= accounted / grown <= most, f"{shape}: {accounted} accounted, {grown} resident"

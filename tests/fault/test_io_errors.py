@@ -18,6 +18,7 @@ from tests.support.crash_matrix import (
     Run,
     Scenario,
     TableModel,
+    archive_log,
     base_state,
     check_left,
     check_whole,
@@ -55,7 +56,7 @@ def prepare(run: Run) -> None:
         lambda b: b.table("t").delete(Delete(b"r09")),
         lambda m: m.tables["t"].rows.pop(b"r09").clear(),
     )
-    run.do(lambda b: b.flush("t"))
+    archive_log(run)
     run.put("t", b"r01", b_z=b"logged only")
     run.put("t", b"r07", b_z=b"logged only")
 

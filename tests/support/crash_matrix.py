@@ -102,6 +102,17 @@ def open_store(fs: MemoryFileSystem, *, read_only: bool = False) -> EmbeddedBack
     return EmbeddedBackend(store, store.close)
 
 
+def archive_log(run: Run) -> None:
+    """Have everything so far in StoreFiles only, the catalogue too: no log may make up for a lost file."""
+    engine = run.store.engine
+    assert engine.wal is not None
+    for region in list(engine.regions.values()):
+        engine.flush(region)
+    engine.wal.roll()
+    engine._archive_logs()
+    assert len(engine.wal.segments()) == 1
+
+
 def base_state(prepare: Scenario) -> tuple[MemoryFileSystem, Model]:
     """What ``prepare`` made, as a crash would leave it: part in files, part in the log."""
     run = Run(MemoryFileSystem(), Model())
