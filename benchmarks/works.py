@@ -122,7 +122,7 @@ def slow_sync(report: Report, directory: Path, rows: int, rounds: int) -> None:
 
 def get_row(report: Report, directory: Path, rows: int, rounds: int) -> None:
     """``row()`` from the MemStore, from cached blocks, and with nothing cached by us."""
-    data = make_rows(range(min(rows, 50_000)), PAYLOAD)
+    data = make_rows(range(min(rows, 20_000)), PAYLOAD)  # fits a MemStore and, decoded, the block cache
     ours, rocks = Hyperbase(directory / "h"), RocksDB(directory / "r")
     _load(ours, data)
     _load(rocks, data)

@@ -96,8 +96,8 @@ def compact_row(cells: list[StoreCell], policy: StorePolicy) -> list[StoreCell]:
     count, previous = 0, (0, 0)
     for cell in cells:
         qualifier, timestamp, kind = cell[0], -cell[1], -cell[2]
-        if qualifier == skipped and kind not in FAMILY_MARKERS:
-            continue  # but never a family marker behind puts of the empty qualifier
+        if qualifier == skipped and (kind == PUT or (policy.major and kind not in FAMILY_MARKERS)):
+            continue  # a marker may mask what stands in other files: only a major compaction drops it
         if drop_expired and timestamp < oldest:
             skipped = qualifier
             continue

@@ -325,10 +325,9 @@ def _kept_by_policy(view: _View, policy: StorePolicy) -> Bools:
     if view.plain:
         keep = ~expired
     else:
-        shown, stop = _live_puts(view, expired, policy.max_versions)
-        keep = shown
+        keep = _live_puts(view, expired, policy.max_versions)
         if not policy.major and view.has_markers:
-            keep |= (view.types != PUT) & ~_after_stop(view, stop)
+            keep |= (view.types != PUT) & ~expired
     if rare is not None:
         _keep_row_by_row(view, rare, keep, policy)
     return keep
@@ -388,8 +387,8 @@ def _row_numbers(view: _View) -> Ints:
 
 def _live_puts(
     view: _View, expired: Bools, max_versions: int, in_range: Bools | None = None, marker: Bools | None = None
-) -> tuple[Bools, Bools]:
-    """(puts that stay, cells at which the matcher leaves their column).
+) -> Bools:
+    """The puts that stay.
 
     Args:
         expired: cells older than the family's TTL.
@@ -410,17 +409,13 @@ def _live_puts(
     repeated &= view.timestamps[1:] == view.timestamps[:-1]
     live[1:] &= ~repeated
     if bool(view.new_column.all()):
-        stop = expired if column_dead is None else expired | column_dead
-        return live, stop
+        return live
     rank = np.cumsum(live)
     column_starts = np.flatnonzero(view.new_column)
     before: Ints = rank[column_starts] - live[column_starts]
     rank -= np.repeat(before, np.diff(column_starts, append=len(view)))
-    excess = live & (rank > max_versions)
-    stop = expired | excess
-    if column_dead is not None:
-        stop |= column_dead
-    return live & ~excess, stop
+    live &= rank <= max_versions
+    return live
 
 
 def _masked_puts(view: _View, puts: Bools, marker: Bools) -> tuple[Bools | None, Bools | None]:
@@ -455,15 +450,6 @@ def _highest(groups: Ints, cells: Ints, timestamps: Ints) -> Ints:
     stamps[groups[cells[::-1]]] = timestamps[cells[::-1]]
     np.maximum.at(stamps, groups[cells], timestamps[cells])
     return stamps[groups]
-
-
-def _after_stop(view: _View, stop: Bools) -> Bools:
-    """Cells at or after one at which the matcher left their column."""
-    seen = np.cumsum(stop)
-    column_starts = np.flatnonzero(view.new_column)
-    before: Ints = seen[column_starts] - stop[column_starts]
-    out: Bools = seen > np.repeat(before, np.diff(column_starts, append=len(view)))
-    return out
 
 
 def _keep_row_by_row(view: _View, rare: Bools, keep: Bools, policy: StorePolicy) -> None:
@@ -508,7 +494,7 @@ def _shown_by_read(view: _View, read: FamilyRead) -> Bools:
         if read.cap <= 0:
             return np.zeros(len(view), dtype=np.bool_)
         return ~expired if in_range is None else ~expired & in_range
-    shown, _ = _live_puts(view, expired, read.cap, in_range, marker)
+    shown = _live_puts(view, expired, read.cap, in_range, marker)
     return shown
 
 

@@ -136,9 +136,9 @@ def kept(
         end = surplus[0].place if surplus else (END_OF_TIME, 0, 0)
         left += [put for put in puts if put.place < end]
         for marker in markers:
-            # A column ends at its first surplus version, markers below included, as in HBase.
+            # A major compaction ends a column at its first surplus version, markers below included.
             if marker.qualifier == qualifier and (
-                marker.place < end or marker.kind in (FAMILY, FAMILY_VERSION)
+                not major or marker.place < end or marker.kind in (FAMILY, FAMILY_VERSION)
             ):
                 if not major or (schema.keep_deleted and marker.timestamp >= earliest_put):
                     left.append(marker)
