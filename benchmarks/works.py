@@ -289,14 +289,15 @@ def memory(report: Report, directory: Path, rows: int, rounds: int) -> None:
     limit, cache = 32 << 20, 16 << 20
     count = 20 * (limit + cache) // 1400
     code = (
-        "import resource, sys; from pathlib import Path\n"
+        "import re, sys; from pathlib import Path\n"
         "from benchmarks.peers import Hyperbase, make_rows\n"
         "from benchmarks.works import PAYLOAD, _load\n"
         f"settings = dict(memstore_limit_bytes={limit}, block_cache_bytes={cache})\n"
         f"peer = Hyperbase(Path({str(directory / 'm')!r}), **settings)\n"
-        f"for begin in range(0, {count}, 10000):\n"
-        "    _load(peer, make_rows(range(begin, begin + 10000), PAYLOAD))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); peer.close()\n"
+        f"for begin in range(0, {count}, 1000):\n"
+        "    _load(peer, make_rows(range(begin, begin + 1000), PAYLOAD))\n"
+        "status = open('/proc/self/status').read()\n"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024); peer.close()\n"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     allowed = (limit + cache >> 20) + 150

@@ -81,7 +81,7 @@ class Engine:
         self._chores = Chores(self, config.janitor_interval_s)
         self._recovery: LogRecovery | None = None
         self.closed = False
-        self.foreground_operations = 0  # what the flusher looks at to decide whether to pause
+        self._reads_seen = 0  # what the flusher looks at to decide whether to give way
 
     # -- opening -----------------------------------------------------------------------------
 
@@ -224,7 +224,6 @@ class Engine:
         wal = self.wal
         if wal is None or wal.failed is not None or self.closed:
             self._refuse()
-        self.foreground_operations += 1
         size = region.view.active.size_bytes
         if size >= region.flush_size_bytes:
             self.request_flush(region)
@@ -285,12 +284,15 @@ class Engine:
         self._flush_oldest_segment()
         self.request_compaction(region)  # looks whether there is anything to do, splits too
 
-    def _pause(self) -> None:
-        """Between slices of a flush: give way when somebody is working, and only then."""
-        seen = self.foreground_operations
+    def _pause(self) -> bool:
+        """Between slices of a flush: give way to readers; True while there are some."""
         time.sleep(0)
-        if self.foreground_operations != seen:
-            time.sleep(0.00005)
+        reads = sum(region.reads for region in list(self.regions.values()))
+        reading = reads != self._reads_seen
+        self._reads_seen = reads
+        if reading:
+            time.sleep(0.0001)
+        return reading
 
     def _flush_quietly(self, region: Region) -> None:
         try:

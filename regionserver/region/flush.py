@@ -40,13 +40,14 @@ from regionserver.storage.store_file import StoreFileInfo, StoreFileReader, Stor
 
 logger = logging.getLogger(__name__)
 
-SLICE_ROWS = 450  # about 1 ms; most of it in C without the interpreter lock, so readers hardly notice
+SLICE_ROWS = 450  # about 1 ms of work
+SLICE_ROWS_WHILE_READING = 45  # what a reader may have to wait for the interpreter lock
 
 
-def flush_region(region: Region, pause: Callable[[], None] = lambda: None) -> bool:
+def flush_region(region: Region, pause: Callable[[], bool] = lambda: False) -> bool:
     """Flush what the region holds in memory; False when there was nothing.
 
-    ``pause`` is called between slices and may sleep.
+    ``pause`` is called between slices, may sleep, and says whether somebody reads: then slices are short.
 
     Raises:
         HBaseIOException: a file could not be written (``errno`` says why, such as ENOSPC). Nothing is lost;
@@ -64,7 +65,7 @@ def flush_region(region: Region, pause: Callable[[], None] = lambda: None) -> bo
         return flushed
 
 
-def _write_or_explain(region: Region, pause: Callable[[], None]) -> None:
+def _write_or_explain(region: Region, pause: Callable[[], bool]) -> None:
     try:
         _write_frozen(region, pause)
     except HBaseIOException:
@@ -90,7 +91,7 @@ def _freeze(region: Region) -> bool:
     return True
 
 
-def _write_frozen(region: Region, pause: Callable[[], None]) -> None:
+def _write_frozen(region: Region, pause: Callable[[], bool]) -> None:
     started = time.monotonic()
     view, wal = region.view, region.services.wal
     memstore = view.flushing
@@ -146,16 +147,17 @@ def _write_frozen(region: Region, pause: Callable[[], None]) -> None:
 
 
 def _write_files(
-    region: Region, memstore: MemStore, pause: Callable[[], None]
+    region: Region, memstore: MemStore, pause: Callable[[], bool]
 ) -> list[tuple[bytes, str, StoreFileInfo]]:
     shapes = region.view.shapes.shapes
     outputs = [_FamilyOutput(region, family) for family in region.descriptor.family_names]
     try:
         rows = iter(memstore)
-        while piece := list(islice(rows, SLICE_ROWS)):
+        reading = pause()
+        while piece := list(islice(rows, SLICE_ROWS_WHILE_READING if reading else SLICE_ROWS)):
             for output in outputs:
                 output.add(piece, shapes)
-            pause()
+            reading = pause()
         written = []
         for output in outputs:
             info = output.finish()

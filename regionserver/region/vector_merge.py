@@ -397,7 +397,7 @@ def _live_puts(
     """
     puts = view.types == PUT
     column_dead, version_dead = _masked_puts(view, puts, ~puts if marker is None else marker)
-    live = puts & ~expired
+    live: Bools = puts & ~expired
     if column_dead is not None:
         live &= ~column_dead
     if version_dead is not None:
@@ -410,7 +410,7 @@ def _live_puts(
     live[1:] &= ~repeated
     if bool(view.new_column.all()):
         return live
-    rank = np.cumsum(live)
+    rank: Ints = np.cumsum(live)
     column_starts = np.flatnonzero(view.new_column)
     before: Ints = rank[column_starts] - live[column_starts]
     rank -= np.repeat(before, np.diff(column_starts, append=len(view)))
