@@ -67,6 +67,8 @@ def open_backend(
 
 
 def _open_store(root: str, read_only: bool, config: StoreConfig) -> EmbeddedStore:
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise IllegalArgumentException(f"{root} is a file; a store is a directory, which connect() creates")
     if read_only and not os.path.isdir(root):
         raise FileNotFoundError(f"{root}: no such directory; a read-only open creates nothing")
     try:
