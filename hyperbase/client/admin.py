@@ -15,13 +15,13 @@ from hyperbase.common.descriptors import NamespaceDescriptor
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
+from hyperbase.common.region_info import RegionInfo
 from hyperbase.common.split_keys import check_split_keys
 
 if TYPE_CHECKING:
     from hyperbase.client.backend import Backend
     from hyperbase.client.connection import Connection
     from hyperbase.common.descriptors import TableDescriptor
-    from hyperbase.common.region_info import RegionInfo
 
 Name = bytes | str
 
@@ -200,16 +200,16 @@ class Admin:
         """Merge every Store to one file and drop deleted, expired and surplus cells for good."""
         self._backend.compact(canonical_table_name(name), major=True)
 
-    def split(self, table_or_region: Name, key: Name | None = None) -> None:
-        """Split a region, or every region of a table, at ``key`` or in the middle of its data.
+    def split(self, table_or_region: Name | RegionInfo, key: Name | None = None) -> None:
+        """Split a region (as ``merge_regions`` takes it), or all of a table, at ``key`` or in the middle.
 
         Raises:
             DoNotRetryIOException: the key lies outside, or there is too little data to find a middle.
         """
         self._backend.split(_text(table_or_region), None if key is None else to_bytes(key, "split key"))
 
-    def merge_regions(self, first: Name, second: Name) -> None:
-        """Merge two adjacent regions, given by their encoded names.
+    def merge_regions(self, first: Name | RegionInfo, second: Name | RegionInfo) -> None:
+        """Merge two adjacent regions, given as ``regions`` has them or by their encoded names.
 
         Raises:
             UnknownRegionException, MergeRegionException
@@ -217,8 +217,10 @@ class Admin:
         self._backend.merge_regions(_text(first), _text(second))
 
 
-def _text(name: Name) -> str:
+def _text(name: Name | RegionInfo) -> str:
     """A region's or namespace's name as text."""
+    if isinstance(name, RegionInfo):
+        return name.encoded_name
     return name if isinstance(name, str) else to_bytes(name, "name").decode("utf-8", "replace")
 
 

@@ -592,6 +592,8 @@ class Scan(Query):
         self.batch = batch
         self.raw = raw
         self.cache_blocks = cache_blocks
+        if max_result_bytes <= 0:
+            raise IllegalArgumentException(f"max_result_bytes must be positive: {max_result_bytes}")
         self.max_result_bytes = max_result_bytes
 
 

@@ -397,6 +397,9 @@ class EmbeddedStore:
                 closed.append(region)
         except BaseException:
             self.serve_again(closed)
+            # Who met a region while it was closed waits for a new entry, also when all serve on as before.
+            name = regions[0].info.table
+            self.set_entry(name, replace(self.entry(name)))
             raise
 
     def serve_again(self, closed: Sequence[Region], descriptor: TableDescriptor | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyperbase.common.errors import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUBMIT_ROWS = 4096  # most rows of one log record
+SUBMIT_BYTES = 16 * 1024 * 1024  # of a record with several rows; back-pressure works record by record
+UNSYNCED_STEPS = 256  # of a batch: until they are synced, a hot row cannot be folded and costs ever more
 
 T = TypeVar("T")
 Outcome = Result | tuple[bool, Result | None] | Exception | None
@@ -115,7 +118,8 @@ class EmbeddedTable:
             except HBaseIOException:
                 lowered = []
             if lowered:
-                self._submit_group(entry, entry.regions[0], lowered, durability).wait()
+                for part in _records(lowered):
+                    self._submit_group(entry, entry.regions[0], part, durability).wait()
                 return
         self._put_one_by_one(rows, timestamp, durability)
 
@@ -159,7 +163,10 @@ class EmbeddedTable:
             except HBaseIOException as error:
                 failures.append((row, error))
         commits = [
-            self._submit_group(entry, region, group, durability) for region, group in groups.items() if group
+            self._submit_group(entry, region, part, durability)
+            for region, group in groups.items()
+            if group
+            for part in _records(group)
         ]
         for commit in commits:
             commit.wait()
@@ -211,6 +218,8 @@ class EmbeddedTable:
             )
             if isinstance(found, Commit):
                 pending.append((index, found))
+                if len(pending) % UNSYNCED_STEPS == 0:
+                    self._attempt(found.wait)
             else:
                 outcomes[index] = found
         for index, commit in pending:
@@ -240,14 +249,16 @@ class EmbeddedTable:
                     continue
                 groups.setdefault((region, action.durability), []).append((index, row))
         for (region, durability), rows in groups.items():
-            found = self._attempt(
-                lambda r=region, g=rows, d=durability: self._submit_group(entry, r, [row for _, row in g], d)  # type: ignore[misc]
-            )
-            for index, _ in rows:
-                if isinstance(found, Commit):
-                    pending.append((index, found))
-                else:
-                    outcomes[index] = found
+            indexes = iter(rows)
+            for part in _records([row for _, row in rows]):
+                found = self._attempt(
+                    lambda r=region, g=part, d=durability: self._submit_group(entry, r, g, d)  # type: ignore[misc]
+                )
+                for index, _ in islice(indexes, len(part)):
+                    if isinstance(found, Commit):
+                        pending.append((index, found))
+                    else:
+                        outcomes[index] = found
 
     @staticmethod
     def _attempt(call: Callable[[], Any]) -> Any:
@@ -270,6 +281,26 @@ class EmbeddedTable:
         from hyperbase.embedded.arrow_load import put_arrow
 
         return put_arrow(self._store, self.name, data, row_key, timestamp, family)
+
+
+def _records(rows: list[LoweredRow]) -> Iterator[list[LoweredRow]]:
+    """The rows in parts that each make one log record."""
+    if len(rows) <= SUBMIT_ROWS and sum(map(_row_bytes, rows)) <= SUBMIT_BYTES:
+        yield rows
+        return
+    begin = size = 0
+    for end, row in enumerate(rows):
+        size += _row_bytes(row)
+        if end > begin and (size > SUBMIT_BYTES or end - begin >= SUBMIT_ROWS):
+            yield rows[begin:end]
+            begin, size = end, _row_bytes(row)
+    yield rows[begin:]
+
+
+def _row_bytes(row: LoweredRow) -> int:
+    if row[1] >= 0:
+        return row[4]
+    return sum(len(cell[1]) + len(cell[4]) for cell in row[2])
 
 
 class _ScanRun:

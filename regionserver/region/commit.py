@@ -93,7 +93,15 @@ class Commit:
                 pending = True
             else:
                 pending = False
-        if pending:
-            self.region.request_sync()
-        else:
+        if not pending:
             callback(self)
+        elif self.logged:
+            self.region.request_sync()
+        else:  # the log does not know this commit
+            self.region.request_sync(self._settle)
+
+    def _settle(self, error: BaseException | None) -> None:
+        if error is None:
+            self.durable()
+        else:
+            self.failed(error)

@@ -229,9 +229,13 @@ class Engine:
             self.request_flush(region)
         limit = self.config.memstore_limit_bytes
         if self._memory >= limit * GLOBAL_FLUSH_SHARE:
-            self.request_flush(max(list(self.regions.values()), key=lambda r: r.view.active.size_bytes))
+            self.request_flush(max(list(self.regions.values()), key=self._flushable_bytes))
         if self._memory >= limit or size >= region.flush_size_bytes * self.config.memstore_block_multiplier:
             self._wait_for_memory(region)
+
+    def _flushable_bytes(self, region: Region) -> int:
+        """What a flush would free; after a failed one, what it left frozen counts too."""
+        return region.view.active.size_bytes if self.background_error is None else region.memstore_bytes
 
     def _refuse(self) -> None:
         if self.wal is not None and self.wal.failed is not None:

@@ -97,23 +97,25 @@ def _submit(
     region.services.admit(region)
     with region.lock:
         region.check_rows([row for row, _ in prepared])
+        now = region.stamp([_general(row, ()) for row, _ in prepared])
         if nonce is not None:
             known, answer = region.nonces.seen(nonce)
             if known:
                 return region.answered(_answer_value(answer, checked))
-        now = region.stamp([_general(row, ()) for row, _ in prepared])
         for condition in conditions:
             if not _holds(region, condition):
                 return region.answered(CheckOutcome(False, None))
         rows: list[LoweredRow] = []
         result: Result | None = None
-        durability = Durability.USE_DEFAULT
+        durability = Durability.SKIP_WAL
+        default = region.descriptor.durability or Durability.SYNC_WAL
         for row, steps in prepared:
             cells, answer_cells = _apply_steps(region, row, steps, now)
             if answer_cells is not None:
                 result = _result(row, answer_cells)
             rows.append(_general(row, cells))
-            durability = max([durability, *(step.durability for step in steps)])
+            # The strictest one wins; the default has to be resolved before it can be compared.
+            durability = max([durability, *(step.durability or default for step in steps)])
         outcome: Any = CheckOutcome(True, result) if checked else result
         answer = None if result is None else [result.row, list(result.names), list(result.values)]
         return region.append(rows, now, durability, nonce, outcome, answer)

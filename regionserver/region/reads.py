@@ -29,6 +29,7 @@ from regionserver.storage.edits import Edit, Shape, edit_cells
 from regionserver.storage.store_file import Block, StoreFileInfo, StoreFileReader
 
 FOREVER_SECONDS = 2**31 - 1
+REMEMBERED_COLUMNS = 64  # rows with more columns: their names are made anew, not kept in memory
 
 # A piece of a row in a StoreFile: block, first cell, last cell + 1.
 BlockSpan = tuple[Block, int, int]
@@ -179,9 +180,15 @@ def _wanted_columns(
     return wanted
 
 
-@lru_cache(maxsize=16_384)
 def full_names(prefix: bytes, qualifiers: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """``family:qualifier`` for each qualifier."""
+    if len(qualifiers) <= REMEMBERED_COLUMNS:
+        return _remembered_names(prefix, qualifiers)
+    return tuple(prefix + qualifier for qualifier in qualifiers)
+
+
+@lru_cache(maxsize=4096)
+def _remembered_names(prefix: bytes, qualifiers: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple(prefix + qualifier for qualifier in qualifiers)
 
 

@@ -259,11 +259,11 @@ class Region:
         services.admit(self)
         with self.lock:
             self._check_open()
+            now = self.stamp(rows)  # may let go of the lock for a moment: what has to hold is checked after
             if nonce is not None:
                 known, answer = self.nonces.seen(nonce)
                 if known:
                     return self.answered(answer)
-            now = self.stamp(rows)
             return self.append(rows, now, durability, nonce)
 
     def answered(self, answer: Any) -> Commit:
@@ -430,10 +430,11 @@ class Region:
         """Show the commit's edits. Called in log order, under the lock."""
         if commit.sequence_id > self.read_points.current:
             self.read_points.current = commit.sequence_id
-        if commit.edits is not None:
+        edits, commit.edits = commit.edits, None  # ASYNC_WAL: shown before the log tells of it
+        if edits is not None:
             for observer in self.services.observers:
                 try:
-                    observer.after(self, commit.edits, False)
+                    observer.after(self, edits, False)
                 except Exception:  # the edits are durable and visible: an observer cannot undo that
                     logger.exception(
                         "observer failed region=%s sequence_id=%d", self.name, commit.sequence_id
@@ -448,10 +449,10 @@ class Region:
             with self.lock:
                 commit.publish_now()
 
-    def request_sync(self) -> None:
-        """Have the log synced by its own thread."""
+    def request_sync(self, then: Callable[[BaseException | None], None] | None = None) -> None:
+        """Have the log synced by its own thread, and ``then`` told."""
         if self.services.wal is not None:
-            self.services.wal.request_sync()
+            self.services.wal.request_sync(then)
 
     # -- replay ------------------------------------------------------------------------------
 
@@ -463,6 +464,9 @@ class Region:
         before = memstore.size_bytes
         families = frozenset(self.descriptor.family_names)
         applied: list[tuple[bytes, Edit]] = []
+        if decoded.rows:  # nobody reads yet: all of it counts as visible, so that a hot row can be folded
+            newest = decoded.rows[-1][1][0]
+            self.read_points.current = max(self.read_points.current, newest)
         for row, edit, size in decoded.rows:
             if edit[0] <= flushed:
                 continue

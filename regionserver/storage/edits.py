@@ -21,6 +21,7 @@ Row ``i`` has sequence id ``first + i``. See docs/formats.md.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -72,14 +73,18 @@ class ShapeTable:
         self._by_names: dict[tuple[bytes, ...], Shape] = {}
         # names as given -> (shape, permutation to sorted order or None); None: not internable
         self.by_given: dict[tuple[bytes, ...], tuple[Shape, Any] | None] = {}
+        self._lock = threading.Lock()
 
     def intern(self, names: tuple[bytes, ...]) -> Shape | None:
         """The shape of sorted ``names``, or ``None`` when the table of shapes is full."""
         shape = self._by_names.get(names)
-        if shape is None and len(self.shapes) < MAX_SHAPES and 0 < len(names) <= MAX_SHAPE_COLUMNS:
-            shape = Shape(len(self.shapes), names)
-            self.shapes.append(shape)
-            self._by_names[names] = shape
+        if shape is None and 0 < len(names) <= MAX_SHAPE_COLUMNS:
+            with self._lock:  # writers lower outside the region's lock; a shape's id is its place
+                shape = self._by_names.get(names)
+                if shape is None and len(self.shapes) < MAX_SHAPES:
+                    shape = Shape(len(self.shapes), names)
+                    self.shapes.append(shape)
+                    self._by_names[names] = shape
         return shape
 
     def find(self, given: tuple[bytes, ...]) -> tuple[Shape, Any] | None:

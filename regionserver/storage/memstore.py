@@ -25,6 +25,7 @@ FRESH_KEYS_MIN = 1024
 FRESH_KEYS_SHARE = 4
 REBUILD_SHARE = 32  # with more than a 32nd of fresh keys one sort is cheaper than insertions
 HOT_ROW_EDITS = 16  # a row with more edits is consolidated
+HOT_ROW_SHARE = 32  # and with more than a 32nd of its oldest edit's cells: a wide row costs more to fold
 
 Consolidate = Callable[[bytes, tuple[Edit, ...]], tuple[tuple[Edit, ...], int]]
 
@@ -87,7 +88,11 @@ class MemStore:
 
     def _add_to_row(self, row: bytes, edit: Edit, old: tuple[Edit, ...], size_bytes: int) -> None:
         edits = (edit, *old)
-        if len(edits) > HOT_ROW_EDITS and self.consolidate is not None:
+        if (
+            len(edits) > HOT_ROW_EDITS
+            and len(edits) > HOT_ROW_EDITS + len(old[-1][3]) // HOT_ROW_SHARE
+            and self.consolidate is not None
+        ):
             edits, freed = self.consolidate(row, edits)
             size_bytes -= freed
         self.rows[row] = edits

@@ -138,6 +138,7 @@ class WriteAheadLog:
         self._closed = False
         self._syncer: threading.Thread | None = None
         self._wanted = threading.Event()
+        self._after_sync: list[Callable[[BaseException | None], None]] = []
         self._leftover = -1
         self._open = [self._create_segment(first_segment, 0)]  # the last takes the appends
 
@@ -214,8 +215,19 @@ class WriteAheadLog:
         if self._become_leader(position):
             self._lead()
 
-    def request_sync(self) -> None:
-        """Have what was appended synced soon, by a thread of the log, without waiting."""
+    def request_sync(self, then: Callable[[BaseException | None], None] | None = None) -> None:
+        """Have what was appended synced soon, by a thread of the log, without waiting.
+
+        ``then`` is called by that thread when it is durable, or with the error when it will not be.
+        """
+        if then is not None:
+            with self._lock:
+                refused = self._closed or self._failed is not None
+                if not refused:
+                    self._after_sync.append(then)
+            if refused:
+                then(self._sync_error())
+                return
         if self._syncer is None:
             with self._lock:
                 if self._syncer is None and not self._closed:
@@ -533,10 +545,23 @@ class WriteAheadLog:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            if self._closed or self._failed is not None:
-                return
-            try:
-                self.sync(self._appended)
-            except HBaseIOException as error:
-                logger.error("log sync on request failed: %s", error)
-                return
+            with self._lock:
+                asked, self._after_sync = self._after_sync, []
+            failure = self._sync_error()
+            if failure is not None:
+                logger.error("log sync on request failed: %s", failure)
+            for then in asked:
+                then(failure)
+            with self._lock:
+                if self._closed or self._failed is not None:
+                    if not self._after_sync:
+                        return  # nobody can be added any more
+                    self._wanted.set()
+
+    def _sync_error(self) -> HBaseIOException | None:
+        """Sync what was appended; what went wrong, or None."""
+        try:
+            self.sync(self._appended)
+        except HBaseIOException as error:
+            return error
+        return None
