@@ -211,6 +211,8 @@ class Mutation:
             raise IllegalArgumentException(
                 f"ttl_ms must be a positive number of milliseconds, not {ttl_ms!r}"
             )
+        if ttl_ms is not None and ttl_ms >= 2**63:  # 8 bytes in the log and in the files
+            raise IllegalArgumentException(f"ttl_ms {ttl_ms} does not fit a signed 64-bit number")
         self.ttl_ms = ttl_ms
         self.durability = Durability.USE_DEFAULT if durability is None else Durability(durability)
 
@@ -450,6 +452,12 @@ def parse_columns(columns: Iterable[Column] | None) -> tuple[ColumnSpec, ...] | 
     return tuple(parse_column(column) for column in columns) or None
 
 
+def _check_integers(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and not isinstance(number, int):
+            raise TypeError(f"{name} must be an integer, not {number!r}")
+
+
 class Query:
     """What Get and Scan share."""
 
@@ -488,6 +496,7 @@ class Query:
         else:
             self.time_range = TimeRange.of(time_range)
         self.filter = filter
+        _check_integers(store_limit=store_limit, store_offset=store_offset)
         if store_offset < 0:
             raise IllegalArgumentException(f"store_offset must not be negative: {store_offset}")
         self.store_limit = None if store_limit is None or store_limit < 0 else store_limit
@@ -584,6 +593,7 @@ class Scan(Query):
             high = prefix_stop(low)
             self.start, self.stop = (high, low) if reverse else (low, high)
             self.start_inclusive, self.stop_inclusive = (False, True) if reverse else (True, False)
+        _check_integers(limit=limit, batch=batch, max_result_bytes=max_result_bytes)
         if limit is not None and limit < 0:
             raise IllegalArgumentException(f"limit must not be negative: {limit}")
         self.limit = limit

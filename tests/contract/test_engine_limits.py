@@ -112,6 +112,17 @@ def test_a_scan_without_room_for_a_row_is_refused() -> None:
         Scan(max_result_bytes=0)
 
 
+@pytest.mark.parametrize("name", ["limit", "batch", "max_result_bytes", "store_limit", "store_offset"])
+def test_a_scan_counts_in_integers(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be an integer"):
+        Scan(**{name: 1.5})  # type: ignore[arg-type]
+
+
+def test_a_ttl_that_no_file_can_hold_is_refused() -> None:
+    with pytest.raises(IllegalArgumentException, match="ttl_ms"):
+        Put(b"r", ttl_ms=2**63)
+
+
 def test_regions_are_split_and_merged_as_they_are_listed(connection: Connection) -> None:
     bench = Bench(connection, splits=[b"m"])
     connection.admin.split(connection.admin.regions(bench.name)[0], b"c")
