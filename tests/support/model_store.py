@@ -214,8 +214,18 @@ class ModelRegion:
                 found.update(file.rows)
         return found
 
-    def crash(self) -> None:
-        self.memory = {row: list(edits) for row, edits in self.log.items()}
+    def crash(self, now: int) -> None:
+        """The log is replayed edit by edit; nobody reads yet, so a hot row is folded with its newest edit."""
+        self.memory = {}
+        for row, logged in self.log.items():
+            edits: list[ModelEdit] = []
+            for edit in logged:
+                edits.append(edit)
+                if len(edits) > self.hot_row_edits:
+                    cells = self._flat(edits)
+                    folded = {f: kept(found, self.schemas[f], now, False) for f, found in cells.items()}
+                    edits = [ModelEdit(folded)]
+            self.memory[row] = edits
 
     def flush(self, now: int) -> dict[bytes, ModelFile]:
         """Empty the memory; returns what the new file of each family holds."""

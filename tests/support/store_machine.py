@@ -400,7 +400,7 @@ class Machine:
         self.connection._backend = None
         self.connection.open()
         for model in self.models.values():
-            model.crash()
+            model.crash(self.clock.now)
         self._check_all()
 
     def _do_sleep(self, given: dict[str, Any]) -> None:
