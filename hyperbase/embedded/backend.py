@@ -224,7 +224,8 @@ class EmbeddedBackend:
 
     def _find_region(self, name: str) -> Region | None:
         for region in list(self.store.engine.regions.values()):
-            if name in (region.info.encoded_name, region.info.region_name.decode("latin-1")):
+            text = region.info.region_name
+            if name in (region.info.encoded_name, region.name, text.decode("utf-8", "replace")):
                 return region
         return None
 

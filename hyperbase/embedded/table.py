@@ -129,20 +129,21 @@ class EmbeddedTable:
         try:
             return region.submit_rows(rows, durability)
         except NotServingRegionException as error:
-            while True:  # the rows may now belong to two regions: go one by one
+            commits: list[Commit] = []  # the rows may now belong to two regions: go one by one
+            while True:
                 self._store.wait_for_change(self.name, entry, error)
                 entry = self._store.enabled_entry(self.name)
                 try:
-                    commits = [
-                        owner.submit_rows([owner.lowering.relower(row, region.lowering)], durability)
-                        for row in rows
-                        for owner in (entry.region_of(row[0]),)
-                    ]
+                    for row in rows[len(commits) :]:
+                        owner = entry.region_of(row[0])
+                        lowered = owner.lowering.relower(row, region.lowering)
+                        commits.append(owner.submit_rows([lowered], durability))
+                except NotServingRegionException as next_error:
+                    error = next_error
+                else:
                     for commit in commits[:-1]:
                         commit.wait()
                     return commits[-1]
-                except NotServingRegionException as next_error:
-                    error = next_error
 
     def _put_one_by_one(
         self,

@@ -312,9 +312,11 @@ class Engine:
                 time.sleep(0.01)
             if not region.closed:
                 self.flush(region)
-        except (OSError, HBaseIOException) as error:
+        except Exception as error:  # whatever it is, writers must hear of it, and the thread live on
             self.background_error = error
-            logger.error("flush failed region=%s error=%s", region.name, error)
+            logger.error(
+                "flush failed region=%s error=%s", region.name, error, exc_info=not isinstance(error, OSError)
+            )
             with self._memory_changed:
                 self._memory_changed.notify_all()
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -328,8 +330,13 @@ class Engine:
                 self.after_maintenance(region)
         except CompactionCancelledException:
             logger.debug("compaction cancelled region=%s", region.name)  # the region closed
-        except (OSError, HBaseIOException) as error:
-            logger.error("compaction failed region=%s error=%s", region.name, error)
+        except Exception as error:  # the next flush or chore asks again
+            logger.error(
+                "compaction failed region=%s error=%s",
+                region.name,
+                error,
+                exc_info=not isinstance(error, OSError),
+            )
 
     def compact(self, region: Region, *, major: bool) -> None:
         """Compact now, in this thread: everything (major), or until no Store wants it."""
