@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -363,8 +364,8 @@ def test_what_was_read_can_be_written(db: hyperbase.Connection, small: None) -> 
 
 
 def test_duckdb_and_polars_read_scans(db: hyperbase.Connection, small: None) -> None:
-    duckdb = pytest.importorskip("duckdb")
-    pytest.importorskip("polars")
+    duckdb = importlib.import_module("duckdb")
+    importlib.import_module("polars")
     fill(db)
     db.admin.flush("t")
     people = db.table("t").scan_arrow(types={"f:n": "int64", "g:name": "string"})
@@ -378,15 +379,15 @@ def test_duckdb_and_polars_read_scans(db: hyperbase.Connection, small: None) -> 
 
 
 def test_pandas_both_ways(db: hyperbase.Connection) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = importlib.import_module("pandas")
     frame = pandas.DataFrame({"row": ["a", "b"], "f:n": [1, 2]})
     assert db.table("t").put_arrow(frame) == 2
     assert db.table("t").to_pandas(types={"f:n": "int64"})["f:n"].tolist() == [1, 2]
 
 
 def test_the_document_s_examples_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("duckdb")
-    pytest.importorskip("polars")
+    importlib.import_module("duckdb")
+    importlib.import_module("polars")
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parents[2] / "docs" / "arrow.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in text.split("```python\n")[1:]]

@@ -49,7 +49,7 @@ def source_distribution() -> Path:
         command += ["--no-binary", "happybase", "--dest", str(CACHE), f"happybase=={VERSION}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if not archive.exists():
-            pytest.skip(f"happybase {VERSION} could not be downloaded: {done.stderr.strip()[-300:]}")
+            pytest.fail(f"happybase {VERSION} could not be downloaded: {done.stderr.strip()[-300:]}")
     return archive
 
 

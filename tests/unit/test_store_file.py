@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import random
 from collections.abc import Sequence
@@ -362,9 +363,9 @@ def test_a_rowcol_filter_tells_columns_apart() -> None:
 @pytest.mark.parametrize("compression", ["NONE", "LZ4", "ZSTD"])
 @pytest.mark.parametrize("bloom", ["ROW", "ROWCOL"])
 def test_other_arrow_tools_open_the_file(tmp_path: Path, compression: str, bloom: str) -> None:
-    polars = pytest.importorskip("polars")
-    duckdb = pytest.importorskip("duckdb")
-    dataset = pytest.importorskip("pyarrow.dataset")
+    polars = importlib.import_module("polars")
+    duckdb = importlib.import_module("duckdb")
+    dataset = importlib.import_module("pyarrow.dataset")
     cells = [*grid(500, 3), (b"z", b"", 7, int(CellType.DELETE_FAMILY), b"", 9, encode_ttl(5))]
     write(cells, LocalFileSystem(tmp_path), "f.arrow", compression=compression, bloom=bloom, block_size=4096)
     path = str(tmp_path / "f.arrow")

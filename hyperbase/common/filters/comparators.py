@@ -9,6 +9,7 @@ Source: Apache HBase 2.6, package org.apache.hadoop.hbase.filter.
 
 from __future__ import annotations
 
+import abc
 import decimal
 import enum
 import operator
@@ -50,7 +51,7 @@ def compare_bytes(first: bytes, second: bytes) -> int:
     return (first > second) - (first < second)
 
 
-class Comparator:
+class Comparator(abc.ABC):
     """The value a filter was given, and how stored values compare with it."""
 
     __slots__ = ("value",)
@@ -60,9 +61,9 @@ class Comparator:
     def __init__(self, value: bytes | str) -> None:
         self.value = to_bytes(value, "comparator value")
 
+    @abc.abstractmethod
     def compare_to(self, stored: bytes | None) -> int:
         """The sign of GIVEN - STORED; ``None`` is an absent cell and compares as empty."""
-        raise NotImplementedError
 
     def test(self, op: CompareOperator) -> Callable[[bytes], bool]:
         """A function telling whether STORED op GIVEN; with NO_OP it never holds."""
