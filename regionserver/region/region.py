@@ -26,6 +26,7 @@ from hyperbase.common.errors import (
     HBaseIOException,
     NotServingRegionException,
     ReadOnlyException,
+    RowTooBigException,
     WrongRowIOException,
 )
 from hyperbase.common.model import Durability, Get, Result, Scan
@@ -65,6 +66,7 @@ logger = logging.getLogger(__name__)
 
 _NEWEST = ReadPoints(2**63 - 1)  # read-modify-write: every edit, synced or not
 _STAMP_WAIT_S = 0.0002
+_MANY_CELLS = 64  # rows of fewer are not measured: one value is at most 10 MiB
 _shape_of = itemgetter(1)
 
 
@@ -505,14 +507,31 @@ class Region:
             plan.move_to(self.clock())
         else:
             plan = ReadPlan(Get(row), view.descriptor, self.name, self.clock())
-        return read_row(plan, view, row, self.read_points) or Result(row)
+        return self.check_size(read_row(plan, view, row, self.read_points)) or Result(row)
 
     def get(self, get: Get) -> Result:
         """What a Get shows; an empty Result when nothing is there."""
         self._check_open()
         self.reads += 1
         plan = ReadPlan(get, self.descriptor, self.name, self.clock())
-        return read_row(plan, self.view, get.row, self.read_points) or Result(get.row)
+        return self.check_size(read_row(plan, self.view, get.row, self.read_points)) or Result(get.row)
+
+    def check_size(self, result: Result | None) -> Result | None:
+        """The result, unless it is larger than one answer may be.
+
+        Raises:
+            RowTooBigException: read the row in parts, with ``batch``, ``columns`` or ``store_limit``.
+        """
+        if result is not None and len(result.values) >= _MANY_CELLS:
+            size = sum(map(len, result.values)) + sum(map(len, result.names))
+            limit = self.services.config.max_row_result_bytes
+            if size > limit:
+                raise RowTooBigException(
+                    f"Max row size allowed: {limit}, but the row {result.row[:64]!r} of region {self.name} "
+                    f"is bigger than that: {size} bytes. Name columns, or page with store_limit and "
+                    "store_offset"
+                )
+        return result
 
     def get_newest(self, get: Get) -> Result:
         """As ``get``, over edits that are not synced yet too: for read-modify-write, under the lock."""
@@ -574,6 +593,9 @@ class HeldScanner(RegionScanner):
         """As ``RegionScanner.next_chunk``."""
         with self._busy:
             chunk = super().next_chunk(max_rows)
+            for result in chunk or ():
+                if len(result.values) >= _MANY_CELLS:
+                    self._region.check_size(result)
             self._region.reads += len(chunk or ())
             return chunk
 
