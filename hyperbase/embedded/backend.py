@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
+    CompactionCancelledException,
     ConstraintException,
     IllegalArgumentException,
     NamespaceExistException,
@@ -234,8 +235,23 @@ class EmbeddedBackend:
             self.store.engine.flush(region)
 
     def compact(self, table: str, major: bool = False) -> None:
-        for region in self._regions_of(table):
-            self.store.engine.compact(region, major=major)
+        done: set[str] = set()
+        while True:
+            missed = False
+            for region in self._regions_of(table):
+                if region.info.encoded_name in done:
+                    continue
+                try:
+                    self.store.engine.compact(region, major=major)
+                except CompactionCancelledException:
+                    missed = True
+                missed = missed or region.closed
+                if not region.closed:
+                    done.add(region.info.encoded_name)
+            if not missed:
+                break
+            with self.store.ddl:  # a split, merge or alter closed a region meanwhile: go on with what it left
+                self.store.check_open()
         with self.store.ddl:
             if not self.store.closed:
                 forget_parents(self.store)
