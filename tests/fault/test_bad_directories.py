@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -355,11 +354,8 @@ print(len(list(db.table("t").scan())))
 
 def test_a_read_only_disk(crashed: Path) -> None:
     before = tree(crashed)
-    command = ["unshare", "-m", "sh", "-ec", READ_ONLY_MOUNT, "sh", str(crashed), sys.executable]
-    if shutil.which("unshare") is None:
-        pytest.skip("needs unshare")
-    if subprocess.run([*command, "pass"], cwd=ROOT, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount")
+    own_namespace = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-r", "-m"]
+    command = [*own_namespace, "sh", "-ec", READ_ONLY_MOUNT, "sh", str(crashed), sys.executable]
     done = subprocess.run(
         [*command, "import hyperbase.common.errors\n" + ON_READ_ONLY_DISK],
         cwd=ROOT,

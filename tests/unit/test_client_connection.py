@@ -197,7 +197,6 @@ def _child_sees(db: Connection, answers: Any) -> None:
         answers.put("open")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_has_no_connection(db: Connection, store: FakeBackend) -> None:
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
