@@ -122,6 +122,26 @@ class RegionTooBusyException(HBaseIOException):
     """Writes come faster than flushes: wait and retry."""
 
 
+class CallQueueTooBigException(HBaseIOException):
+    """The server has as many calls in hand as it may: wait and retry."""
+
+
+class PleaseHoldException(HBaseIOException):
+    """The cluster is starting, or changing its master: wait and retry."""
+
+
+class CallTimeoutException(HBaseIOException):
+    """The time granted to the call was over before it was done; a mutation may still have been applied."""
+
+
+class CallCancelledException(DoNotRetryIOException):
+    """The caller took the call back."""
+
+
+class ServerStoppedException(HBaseIOException):
+    """The server is stopping and takes no more calls."""
+
+
 class UnknownScannerException(DoNotRetryIOException):
     """The scanner was closed or its lease ran out."""
 
