@@ -92,11 +92,6 @@ class RegionServices(Protocol):
         """Note a flush or compaction for the metrics."""
 
 
-def region_id16(encoded_name: str) -> bytes:
-    """A region's 16 bytes in the log: its MD5; hbase:meta's short number, padded."""
-    return bytes.fromhex(encoded_name) if len(encoded_name) == 32 else encoded_name.encode().ljust(16, b"\0")
-
-
 class Region:
     """See the module. Thread-safe."""
 
@@ -110,7 +105,7 @@ class Region:
     ) -> None:
         self.info = info
         self.name = info.region_name.decode("utf-8", "backslashreplace")
-        self.id16 = region_id16(info.encoded_name)
+        self.id16 = info.id16
         self.services = services
         self.directory = directory
         self.clock = clock

@@ -27,7 +27,9 @@ class Form(NamedTuple):
 def _checked(kind: type | tuple[type, ...], name: str) -> Form:
     def decode(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise IllegalArgumentException(f"malformed request: {str(value)[:64]!r} stands where {name} belongs")
+            raise IllegalArgumentException(
+                f"malformed request: {str(value)[:64]!r} stands where {name} belongs"
+            )
         return value
 
     return Form(name, lambda value: value, decode)
@@ -113,9 +115,7 @@ def decode_admin_call(name: Any, arguments: Any) -> tuple[AdminMethod, list[Any]
             + ", ".join(form.name for form in method.arguments)
         )
     try:
-        return method, [
-            form.decode(value) for form, value in zip(method.arguments, arguments, strict=True)
-        ]
+        return method, [form.decode(value) for form, value in zip(method.arguments, arguments, strict=True)]
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         if isinstance(error, IllegalArgumentException):
             raise

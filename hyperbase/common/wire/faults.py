@@ -28,7 +28,7 @@ def encode_fault(error: BaseException) -> tuple[str, str, dict[str, Any]]:
         return type(error).__name__, str(error), {"failures": failures}
     attributes: dict[str, Any] = {}
     if isinstance(error, HBaseIOException):
-        name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in _CLASSES))
+        name = next(cls.__name__ for cls in type(error).__mro__ if cls.__name__ in _CLASSES)
         attributes["retry"] = not isinstance(error, DoNotRetryIOException)
         if error.errno is not None:
             attributes["errno"] = error.errno

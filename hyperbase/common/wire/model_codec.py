@@ -7,8 +7,8 @@ Result chunk := [tables, rows]
 Rows := [tables, [[row, table, values], ...]] of a plain put; a value is bytes
 The objects are arrays that begin with a number (below) that says what they are.
 
-Decoding checks every type: bytes where the engine takes bytes, so that nothing but bytes gets into it. What is
-malformed raises IllegalArgumentException.
+Decoding checks every type: bytes where the engine takes bytes, so that nothing but bytes gets into it.
+What is malformed raises IllegalArgumentException.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def encode_results(results: Iterable[Result]) -> tuple[list[Any], list[Any]]:
                 tables.append(key)
             table, last_names = found, names
         stamps = result.timestamps
-        if type(stamps) is not int and stamps and stamps.count(stamps[0]) == len(stamps):
+        if not isinstance(stamps, int) and stamps and stamps.count(stamps[0]) == len(stamps):
             stamps = stamps[0]
         if result.partial:
             rows.append((result.row, table, result.values, stamps, result.types, True))
