@@ -134,6 +134,10 @@ class CallTimeoutException(HBaseIOException):
     """The time granted to the call was over before it was done; a mutation may still have been applied."""
 
 
+class AccessDeniedException(DoNotRetryIOException):
+    """The principal may not do this."""
+
+
 class CallCancelledException(DoNotRetryIOException):
     """The caller took the call back."""
 

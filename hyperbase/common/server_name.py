@@ -1,4 +1,4 @@
-"""The identity of a server process: where it listens, and since when. HBase writes ``host,port,startcode``."""
+"""The identity of a server process: where it listens, and since when; written ``host,port,startcode``."""
 
 from __future__ import annotations
 

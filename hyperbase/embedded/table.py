@@ -29,6 +29,7 @@ from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from regionserver.region.commit import Commit
 from regionserver.region.mutations import CheckOutcome, delete_row, submit_check, submit_mutation
 from regionserver.region.region import Region
+from regionserver.region.row_pieces import cut_rows
 from regionserver.storage.edits import LoweredRow
 
 if TYPE_CHECKING:
@@ -333,7 +334,7 @@ class _ScanRun:
                     self._last_row = chunk[-1].row
                     if left is not None:
                         left -= len(chunk)
-                    yield chunk if scan.batch is None else _cut(chunk, scan.batch)
+                    yield chunk if scan.batch is None else cut_rows(chunk, scan.batch)
                     if left == 0:
                         return
                     if region.closed:
@@ -397,27 +398,3 @@ def _copy_scan(scan: Scan) -> Scan:
         for slot in getattr(cls, "__slots__", ()):
             setattr(copied, slot, getattr(scan, slot))
     return copied
-
-
-def _cut(results: Sequence[Result], batch: int) -> list[Result]:
-    """Results of at most ``batch`` cells; all but a row's last are partial."""
-    out: list[Result] = []
-    for result in results:
-        count = len(result.names)
-        if count <= batch:
-            out.append(result)
-            continue
-        stamps = result.timestamp_list()
-        for begin in range(0, count, batch):
-            end = begin + batch
-            out.append(
-                Result(
-                    result.row,
-                    result.names[begin:end],
-                    result.values[begin:end],
-                    stamps[begin:end],
-                    None if result.types is None else result.types[begin:end],
-                    partial=end < count,
-                )
-            )
-    return out

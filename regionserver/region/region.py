@@ -85,6 +85,9 @@ class RegionServices(Protocol):
     def admit(self, region: Region) -> None:
         """Back-pressure: wait, or raise RegionTooBusyException."""
 
+    def would_wait(self, region: Region) -> bool:
+        """``admit`` would wait for memory."""
+
     def memory_changed(self, region: Region, delta_bytes: int) -> None:
         """A MemStore grew or was flushed."""
 
@@ -195,7 +198,7 @@ class Region:
         in_files = max((entry.sequence_id for entry in manifest.files()), default=0)
         self.next_sequence_id = max(manifest.flushed_sequence_id, in_files) + 1
         self.last_stamp = manifest.highest_stamp
-        self.nonces.load(dict(manifest.nonces))
+        self.nonces.load(dict(manifest.nonces), self.clock())
         view = self.view
         self.view = RegionView(view.active, None, files, view.descriptor, view.shapes)
 
@@ -239,17 +242,33 @@ class Region:
         """The region is open and has these rows. The lock is held."""
         self._check_open()
         for row in rows:
-            if not self.info.contains(row):
-                raise WrongRowIOException(f"Requested row {row!r} is out of range of region {self.name}")
+            self.check_range(row)
+
+    def check_range(self, row: bytes) -> None:
+        """The row is of this region.
+
+        Raises:
+            WrongRowIOException
+        """
+        if not self.info.contains(row):
+            raise WrongRowIOException(f"Requested row {row!r} is out of range of region {self.name}")
 
     def _check_open(self) -> None:
         if self.closed:
             raise NotServingRegionException(f"region {self.name} is closed: locate the row again and retry")
 
     def submit_rows(
-        self, rows: Sequence[LoweredRow], durability: Durability, nonce: Nonce | None = None
+        self,
+        rows: Sequence[LoweredRow],
+        durability: Durability,
+        nonce: Nonce | None = None,
+        also: int | None = None,
     ) -> Commit:
-        """Write lowered rows, in order, as one group with one sync. Returns at once."""
+        """Write lowered rows, in order, as one group with one sync. Returns at once.
+
+        What the nonce (with a number for each row: each row's) says was applied before is not applied again,
+        nor are any of the rows if the client's number ``also`` was: they are a part of that mutation.
+        """
         services = self.services
         if services.wal is None:
             raise ReadOnlyException("the store was opened read-only")
@@ -258,10 +277,24 @@ class Region:
             self._check_open()
             now = self.stamp(rows)  # may let go of the lock for a moment: what has to hold is checked after
             if nonce is not None:
-                known, answer = self.nonces.seen(nonce)
-                if known:
-                    return self.answered(answer)
+                if also is not None and self.nonces.seen(nonce[0], also)[0]:
+                    return self.answered(None)
+                if isinstance(nonce[1], tuple):
+                    nonce, rows = self.nonces.unseen(nonce, rows)
+                    if not rows:
+                        return self.answered(None)
+                else:
+                    known, answer = self.nonces.seen(nonce[0], nonce[1])
+                    if known:
+                        return self.answered(answer)
             return self.append(rows, now, durability, nonce)
+
+    def would_wait(self, rows: Sequence[bytes]) -> bool:
+        """A write to these rows waits for memory, or up to a millisecond for the next stamp."""
+        if self.services.would_wait(self):
+            return True
+        marked = self._tombstoned
+        return bool(marked) and self.clock() <= self.last_stamp and not marked.isdisjoint(rows)
 
     def answered(self, answer: Any) -> Commit:
         """A commit for a mutation applied before: done once everything up to now is durable."""
@@ -323,7 +356,7 @@ class Region:
             payload = encode_payload(first, now, rows, self.view.shapes.shapes, remembered)
             commit.position = wal.append(self.id16, last, payload, EDIT, commit)
         if nonce is not None:
-            self.nonces.remember(nonce, answer)
+            self.nonces.remember(nonce, answer, now)
         self._insert(rows, now, first, commit if observers else None)
         self.next_sequence_id = last + 1
         self.writes += len(rows)
@@ -472,7 +505,7 @@ class Region:
             memstore.insert(row, edit, size)
             applied.append((row, edit))
         if decoded.nonce is not None:
-            self.nonces.remember(decoded.nonce[:3], decoded.nonce[3])
+            self.nonces.remember(decoded.nonce[:3], decoded.nonce[3], self.clock())
         self.last_stamp = max(self.last_stamp, decoded.timestamp)
         if applied:
             self.next_sequence_id = max(self.next_sequence_id, applied[-1][1][0] + 1)

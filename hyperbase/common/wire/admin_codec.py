@@ -1,7 +1,7 @@
 """What ADMIN calls carry: the methods of the client's ``Backend`` protocol, by name.
 
 ADMIN arguments := [method name, [argument, ...], nonce | nil]; the payload is the result.
-nonce           := [client id, number]; a repeated one gets the answer of the first
+nonce           := a number of this client's; a repeated one gets the answer of the first
 Each argument and result has a form; descriptors travel as the maps that their ``to_dict`` makes, regions as
 HBase's serialized RegionInfo.
 """

@@ -46,13 +46,13 @@ def _refuse_extension(code: int, data: bytes) -> Any:
 
 def pack_frame(message: Any) -> bytes:
     """A message as one frame, uncompressed."""
-    body = msgpack.packb(message, use_bin_type=True)
+    body: bytes = msgpack.packb(message, use_bin_type=True)
     return HEADER.pack(len(body) + 1, 0) + body
 
 
 def pack_compressed(message: Any, threshold_bytes: int) -> bytes:
     """A message as one frame; bodies from the threshold on are compressed where that makes them smaller."""
-    body = msgpack.packb(message, use_bin_type=True)
+    body: bytes = msgpack.packb(message, use_bin_type=True)
     if len(body) >= threshold_bytes:
         squeezed = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(body)
         if len(squeezed) < len(body):
