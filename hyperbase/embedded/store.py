@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hyperbase.common.config import StoreConfig
+from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
     HBaseIOException,
@@ -449,8 +449,7 @@ def region_directory(info: RegionInfo) -> str:
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:
     """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
     given = {name: value for name, value in settings.items() if value is not None}
-    base = StoreConfig()
-    limit = given.get("memstore_limit_bytes")
-    if isinstance(limit, int) and "memstore_flush_size_bytes" not in given:
-        given["memstore_flush_size_bytes"] = min(base.memstore_flush_size_bytes, max(1, limit // 2))
-    return base.with_settings(**given) if given else replace(base)
+    derived = derived_flush_size_bytes(given)
+    if derived is not None:
+        given["memstore_flush_size_bytes"] = derived
+    return StoreConfig().with_settings(**given)
