@@ -235,7 +235,7 @@ def _read_toml(path: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IllegalArgumentException(f"{path} is not valid TOML: {error}") from error
     except OSError as error:
-        raise type(error)(error.errno, f"the settings in {path} cannot be read: {error.strerror}") from error
+        raise type(error)(f"the settings in {path} cannot be read: {error.strerror}") from error
 
 
 def _unknown_table(path: str, name: str, value: Any) -> IllegalArgumentException:
