@@ -114,10 +114,17 @@ def _fill(
             words.append(event_template[index // 2] % given)
             continue
         name, value_template = field_templates[index // 2]
-        plain = isinstance(given[0], int) or (isinstance(given[0], float) and math.isfinite(given[0]))
-        lone = count == 1 and _LONE_SPEC.fullmatch(value_template)
-        fields[name] = given[0] if plain and lone else value_template % given
+        fields[name] = _value(value_template, given)
     return " ".join(word for word in words if word), fields
+
+
+def _value(template: str, given: tuple[Any, ...]) -> Any:
+    """A number as itself, when the template shows it whole; else the text that the template makes."""
+    if len(given) == 1 and _LONE_SPEC.fullmatch(template):
+        value = given[0]
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            return int(value) if template in ("%d", "%i") and not isinstance(value, bool) else value
+    return template % given
 
 
 @functools.lru_cache(maxsize=1024)

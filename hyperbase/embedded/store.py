@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 IDENTITY_FILE = "hyperbase.json"
 LOCK_FILE = "LOCK"
 FORMAT_VERSION = 1  # Persisted: numbers are never reused.
+# What a server keeps beside the store: its settings, where it listens, its logs.
+_OF_A_SERVER = re.compile(r"hyperbase\.toml|server\.json|.+\.log(\.[0-9]+)?")
 RELOCATE_TIMEOUT_S = 60.0
 
 
@@ -154,7 +157,8 @@ class EmbeddedStore:
         if self.fs.exists(IDENTITY_FILE):
             return
         known = {LOCK_FILE, "WALs", "oldWALs", "data"}
-        foreign = [name for name in self.fs.list("") if name not in known]
+        names = [name for name in self.fs.list("") if not _OF_A_SERVER.fullmatch(name)]
+        foreign = [name for name in names if name not in known]
         if foreign:
             raise StoreFormatException(
                 f"{self.path} is not a Hyperbase store: it holds {foreign[0]!r} and no {IDENTITY_FILE}. "

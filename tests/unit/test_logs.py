@@ -57,6 +57,7 @@ def test_a_record_is_an_event_and_its_fields() -> None:
         ("archiving failed: %s", ("no space",), "archiving failed: no space", {}),
         ("at=%r then %s more=%5.2f%%", (b"\0", "x", 1.0), "then x", {"at": "b'\\x00'", "more": " 1.00%"}),
         ("ratio=%s on=%s none=%s", (1.5, True, None), "", {"ratio": 1.5, "on": True, "none": "None"}),
+        ("took_ms=%d", (2.75,), "", {"took_ms": 2}),
         ("odd=%s", (float("nan"),), "", {"odd": "nan"}),
         ("mapping %(a)s", ({"a": 1},), "mapping 1", {}),
     ],
