@@ -25,7 +25,8 @@ REMEMBERED_ANSWERS = 1024
 class Workers(Protocol):
     """Threads that carry calls out."""
 
-    def run(self, call: Call, work: Callable[[], Any], done: Callable[[Any], None] | None = None) -> None: ...
+    def run_part(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """``work`` in a thread, its result to ``done`` on the event loop."""
 
 
 class MasterService:

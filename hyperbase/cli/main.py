@@ -12,7 +12,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hyperbase.cli import demo_command, export_command, import_command, inspect_commands
+from hyperbase.cli import (
+    config_command,
+    demo_command,
+    export_command,
+    import_command,
+    inspect_commands,
+    server_commands,
+)
 from hyperbase.cli.console import CommandError, ExitCode, warn
 from hyperbase.common.errors import (
     DoNotRetryIOException,
@@ -58,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     import_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
+    server_commands.add_parsers(subparsers)
+    config_command.add_parser(subparsers)
     return parser
 
 

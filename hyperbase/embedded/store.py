@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hyperbase.common.config import StoreConfig
+from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
     HBaseIOException,
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 IDENTITY_FILE = "hyperbase.json"
 LOCK_FILE = "LOCK"
 FORMAT_VERSION = 1  # Persisted: numbers are never reused.
+# What a server keeps beside the store: its settings, where it listens, its logs.
+_OF_A_SERVER = re.compile(r"hyperbase\.toml|server\.json|.+\.log(\.[0-9]+)?")
 RELOCATE_TIMEOUT_S = 60.0
 
 
@@ -154,7 +157,8 @@ class EmbeddedStore:
         if self.fs.exists(IDENTITY_FILE):
             return
         known = {LOCK_FILE, "WALs", "oldWALs", "data"}
-        foreign = [name for name in self.fs.list("") if name not in known]
+        names = [name for name in self.fs.list("") if not _OF_A_SERVER.fullmatch(name)]
+        foreign = [name for name in names if name not in known]
         if foreign:
             raise StoreFormatException(
                 f"{self.path} is not a Hyperbase store: it holds {foreign[0]!r} and no {IDENTITY_FILE}. "
@@ -449,8 +453,7 @@ def region_directory(info: RegionInfo) -> str:
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:
     """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
     given = {name: value for name, value in settings.items() if value is not None}
-    base = StoreConfig()
-    limit = given.get("memstore_limit_bytes")
-    if isinstance(limit, int) and "memstore_flush_size_bytes" not in given:
-        given["memstore_flush_size_bytes"] = min(base.memstore_flush_size_bytes, max(1, limit // 2))
-    return base.with_settings(**given) if given else replace(base)
+    derived = derived_flush_size_bytes(given)
+    if derived is not None:
+        given["memstore_flush_size_bytes"] = derived
+    return StoreConfig().with_settings(**given)

@@ -33,7 +33,7 @@ from hyperbase.common.model import (
 from hyperbase.common.region_info import META_REGION
 from hyperbase.common.rpc.call import PENDING, Call, as_fault
 from hyperbase.common.rpc.server import Handler
-from hyperbase.common.wire.messages import OK, Method
+from hyperbase.common.wire.messages import OK, Method, Priority
 from hyperbase.common.wire.model_codec import (
     check_rows,
     decode_action,
@@ -54,6 +54,17 @@ from regionserver.storage.edits import LoweredRow
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
 _META_ID = META_REGION.id16
+_ADMIN, _REGISTRY = int(Method.ADMIN), int(Method.REGISTRY)
+_META_CLASS, _ADMIN_CLASS, _USER_CLASS = int(Priority.META), int(Priority.ADMIN), int(Priority.USER)
+
+
+def priority_of(method: int, arguments: Any) -> int:
+    """The class of a call: reads of hbase:meta and changes of tables have limits of their own."""
+    if method == _ADMIN:
+        return _ADMIN_CLASS
+    if method == _REGISTRY or (arguments and arguments[0] == _META_ID):
+        return _META_CLASS
+    return _USER_CLASS
 
 
 class RegionService:

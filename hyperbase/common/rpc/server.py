@@ -104,8 +104,7 @@ class RpcServer:
     async def stop(self, drain_timeout_s: float) -> None:
         """Take no more connections and calls, let those in flight finish, close the connections."""
         self.stopping = True
-        if self._server is not None:
-            self._server.close()
+        self.close_listener()
         deadline = self.now() + drain_timeout_s
         while any(self.in_flight) and self.now() < deadline:
             self._end_streams()
@@ -119,6 +118,11 @@ class RpcServer:
             if not self.connections:
                 break
             await asyncio.sleep(0.005)
+
+    def close_listener(self) -> None:
+        """Accept nobody any more."""
+        if self._server is not None:
+            self._server.close()
 
     def _end_streams(self) -> None:
         """A stream may wait for a slow client for ever: end it, the client goes on elsewhere or later."""
