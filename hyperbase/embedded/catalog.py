@@ -2,7 +2,7 @@
 
 | row | columns |
 |---|---|
-| region name | info:regioninfo (HBase's protobuf), info:state; a server adds info:server, info:serverstartcode |
+| region name | info:regioninfo (HBase's protobuf), info:state, of a server also info:server … |
 | .. of a split parent | also info:splitA, info:splitB |
 | .. of a merged region | also info:merge0000, info:merge0001 |
 | table name | table:state (HBase's protobuf), table:descriptor (ours: msgpack) |
