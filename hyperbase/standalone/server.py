@@ -24,6 +24,8 @@ from hyperbase.common.server_name import ServerName
 from hyperbase.embedded import open_backend
 from hyperbase.embedded.backend import EmbeddedBackend
 from master.service import MasterService
+from regionserver.server.arrow_puts import ArrowPutService
+from regionserver.server.arrow_service import ArrowService
 from regionserver.server.region_service import RegionService, priority_of
 from regionserver.server.scans import ScanService
 from regionserver.server.streams import StreamTable
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WAITING_PIECES = 10_000  # of reads and scans; each holds little
+WAITING_UPLOADS = 64
 BLOCKED_WRITES = 256  # that wait for memory; more are refused
 # How long a thread may hold the interpreter while another wants it: the loop's answers wait no longer.
 SWITCH_INTERVAL_S = 0.0005
@@ -95,7 +98,8 @@ class StandaloneServer:
         reads = WorkPool("read", config.handler_threads, WAITING_PIECES, completions)
         writes = WorkPool("write", config.handler_threads, BLOCKED_WRITES, completions)
         admin = WorkPool("admin", config.admin_threads, config.max_admin_requests, completions)
-        self._pools = [reads, writes, admin]
+        uploads = WorkPool("upload", config.handler_threads, WAITING_UPLOADS, completions)
+        self._pools = [reads, writes, admin, uploads]
         streams = StreamTable(
             reads,
             completions,
@@ -109,8 +113,10 @@ class StandaloneServer:
         coordination.set_meta_location(name)
         regions = RegionService(engine, str(name), completions, reads, writes, allow_all)
         scans = ScanService(regions.readable, streams)
+        arrow = ArrowService(regions.readable, streams, reads)
+        arrow_puts = ArrowPutService(self._backend.table, uploads, completions, allow_all)
         master = MasterService(self._backend, coordination, admin, allow_all, self._metrics)
-        for service in (regions, scans, master):
+        for service in (regions, scans, arrow, arrow_puts, master):
             self.rpc.add_handlers(service.handlers())
         self._streams = streams
         self._leases = asyncio.ensure_future(self._watch_leases(streams))
