@@ -1,7 +1,8 @@
 """ARROW_PUT: what a client streams up becomes rows of a table.
 
-The client may send so many DATA messages ahead as it was given credit for (ITEMs that are numbers). A thread
-takes them off a bounded queue, as a reader of record batches, and loads them; the answer is the number of rows.
+The client may send so many DATA messages ahead as it was given credit for (ITEMs that are numbers). A
+thread takes them off a bounded queue, as a reader of record batches, and loads them; the answer is the number
+of rows.
 """
 
 from __future__ import annotations
