@@ -196,7 +196,7 @@ def run_stop(args: argparse.Namespace) -> ExitCode:
     while there.alive:
         if time.monotonic() - began > args.timeout:
             warn(
-                f"hyperbase: pid {there.pid} is still stopping after {args.timeout:g} s, and goes on; wait on with "
+                f"hyperbase: pid {there.pid} is still stopping after {args.timeout:g} s; wait on with "
                 f"hyperbase stop, or kill -9 {there.pid}: no acknowledged write is lost by that"
             )
             return ExitCode.DAMAGE
