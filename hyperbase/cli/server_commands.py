@@ -196,8 +196,8 @@ def run_stop(args: argparse.Namespace) -> ExitCode:
     while there.alive:
         if time.monotonic() - began > args.timeout:
             warn(
-                f"hyperbase: pid {there.pid} is still stopping after {args.timeout:g} s, and goes on; wait "
-                f"on with hyperbase stop, or kill -9 {there.pid}: no acknowledged write is lost by that"
+                f"hyperbase: pid {there.pid} is still stopping after {args.timeout:g} s; wait on with "
+                f"hyperbase stop, or kill -9 {there.pid}: no acknowledged write is lost by that"
             )
             return ExitCode.DAMAGE
         time.sleep(_POLL_S)
