@@ -48,7 +48,8 @@ class TableBackend(Protocol):
     ) -> None:
         """Write ``(row, {b"family:qualifier": value})`` in order, with one sync. Keys and values are bytes.
 
-        Raises RetriesExhaustedWithDetailsException when some rows were refused; the others are written.
+        Raises IllegalArgumentException for a cell that is too large: then nothing is written.
+        Raises RetriesExhaustedWithDetailsException when other rows were refused; the good ones are written.
         """
 
     def put(self, put: Put) -> None: ...
@@ -69,7 +70,8 @@ class TableBackend(Protocol):
         """One outcome per action, in the order given; good actions are applied though others fail.
 
         A Get gives its Result, an Increment or Append its Result, a Put or Delete ``None``, a CheckAndMutate
-        its pair, a failed action its exception.
+        its pair, a failed action its exception. A cell that is too large fails every put and delete of the
+        batch that goes to its region.
         """
 
     def scan(self, scan: Scan) -> Iterator[list[Result]]:

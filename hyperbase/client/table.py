@@ -382,7 +382,8 @@ class Table:
 
         One outcome per action, in order: a Result, ``None`` for a Put or Delete, ``(bool, Result | None)``
         for a CheckAndMutate, or the exception of the action that failed while the others were applied.
-        Rows may be served in any order: a Get need not see a Put of its own batch.
+        Rows may be served in any order: a Get need not see a Put of its own batch. A cell that is too large
+        fails every Put and Delete of the batch that goes to its region.
         """
         todo = list(actions)
         for action in todo:

@@ -157,6 +157,12 @@ class Lowering:
         ]
 
 
+def largest_key_value(put: Put) -> int:
+    """Bytes of the largest cell of a Put, its key included; 0 of an empty one."""
+    sizes = [len(family) + len(qualifier) + len(value) for family, qualifier, _, value in put.cells]
+    return len(put.row) + max(sizes) + KEY_VALUE_OVERHEAD if sizes else 0
+
+
 def stamp_cells(cells: Iterable[RawCell], now: int, sequence_id: int) -> tuple[EditCell, ...]:
     """Raw cells with the region's timestamp and sequence id, sorted; of equal cells the last one counts."""
     stamped: dict[tuple[bytes, bytes, int, int], EditCell] = {}

@@ -41,7 +41,7 @@ from tests.support.model_store import (
     Schema,
     visible,
 )
-from tests.support.store_operations import OPERATORS, ROWS, SCHEMAS, STAMP_STEP_MS, Op
+from tests.support.store_operations import OPERATORS, ROWS, SCHEMAS, STAMP_STEP_MS
 
 
 class FrozenClock:
@@ -54,7 +54,7 @@ class FrozenClock:
 class Machine:
     """Runs operations on a store in memory and on the model, and compares."""
 
-    def __init__(self, hot_row_edits: int, families: list[bytes]) -> None:
+    def __init__(self, hot_row_edits: int, families: tuple[bytes, ...]) -> None:
         self.families = families
         self.clock = FrozenClock()
         self.disk = MemoryFileSystem()
@@ -91,10 +91,10 @@ class Machine:
     def close(self) -> None:
         self.connection.close()
 
-    def run(self, ops: list[Op]) -> None:
-        for kind, given in ops:
-            self.clock.now += given["tick"]
-            getattr(self, f"_do_{kind}")(given)
+    def run(self, kind: str, given: dict[str, Any]) -> None:
+        """One operation on both, ``given["tick"]`` ms after the one before."""
+        self.clock.now += given["tick"]
+        getattr(self, f"_do_{kind}")(given)
 
     # -- regions and files -------------------------------------------------------------------------------
 
