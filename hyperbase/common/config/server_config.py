@@ -57,7 +57,7 @@ class ServerConfig(CheckedSettings):
     # Largest frame that is taken or sent, in bytes. HBase hbase.ipc.max.request.size: 256 MiB; clients here
     # cut batches and answers to a few MiB, and the largest cell is 10 MiB.
     max_frame_bytes: int = 64 * MIB
-    # Most open connections. An idle one costs some 50 KB.
+    # Most open connections; a further one is turned away at once. HBase: no limit.
     max_connections: int = 10_000
     # Most requests being worked on or waiting, all connections together. HBase: 10 for each handler.
     max_requests_in_flight: int = 10_000
