@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import hyperbase
-from hyperbase.common.region_info import META_REGION
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import StoreFormatException, StoreLockedException
+from hyperbase.common.region_info import META_REGION
 from hyperbase.standalone.run import ServerStartError, is_loopback, run
 from hyperbase.standalone.server_file import SERVER_FILE, ServerFile, process_identity, read_server_file
 from tests.support.service import Server, environment, hyperbase_command
@@ -436,7 +436,8 @@ def test_a_directory_moves_between_a_program_and_a_server(here: Path) -> None:
     # The server replayed what the killed program had written, and flushed it: nothing is left to replay.
     for segment in (here / DATA / "WALs").iterdir():
         # The catalogue's own edits are in the last segment too; they are flushed, as all others are.
-        edits = [line for line in said("wal", segment, cwd=here, code=0).splitlines() if "  edit  " in line]
+        text = said("wal", segment, cwd=here, code=0)
+        edits = [line for line in text.splitlines() if "  edit  " in line]
         assert all(META_REGION.id16.hex() in line for line in edits)
         assert "closed in good order" in text
     assert said("check", DATA, cwd=here, code=0).endswith("sound\n")
