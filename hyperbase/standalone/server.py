@@ -45,8 +45,11 @@ SWITCH_INTERVAL_S = 0.0005
 class StandaloneServer:
     """Owns the store in ``config.data_dir`` between ``start`` and ``stop``."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(
+        self, config: ServerConfig, open_store: Callable[[ServerConfig], EmbeddedBackend] | None = None
+    ) -> None:
         self.config = config
+        self._open_store = open_store or _open_directory
         self.address: tuple[str, int] = (config.bind, config.port)
         self.startcode = int(time.time() * 1000)
         self.rpc = RpcServer(_limits(config), f"hyperbase {hyperbase.__version__}", priority_of)
@@ -72,9 +75,7 @@ class StandaloneServer:
         name = ServerName(*self.address, self.startcode)
         try:
             # In a thread: a long replay must not keep signals from being handled.
-            self._backend = await _in_thread(
-                lambda: open_backend(self.config.data_dir, settings=self.config.store.as_settings())
-            )
+            self._backend = await _in_thread(lambda: self._open_store(self.config))
             await _in_thread(lambda: self._assign(name))
         except BaseException:
             await self._release()
@@ -156,6 +157,10 @@ class StandaloneServer:
 async def _in_thread(work: Callable[[], T]) -> T:
     with ThreadPoolExecutor(1, thread_name_prefix="hyperbase-life") as executor:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _open_directory(config: ServerConfig) -> EmbeddedBackend:
+    return open_backend(config.data_dir, settings=config.store.as_settings())
 
 
 def _limits(config: ServerConfig) -> RpcLimits:
