@@ -86,7 +86,10 @@ class TableBackend(Protocol):
 
 
 class Backend(Protocol):
-    """A store: its tables, its catalogue, its maintenance."""
+    """A store: its tables, its catalogue, its maintenance.
+
+    A backend that also has ``reconnect_after_fork()`` can be used in a forked child once that was called.
+    """
 
     def table(self, name: str) -> TableBackend:
         """A handle; whether the table exists is found out by its calls."""

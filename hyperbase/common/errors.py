@@ -150,8 +150,20 @@ class UnknownScannerException(DoNotRetryIOException):
     """The scanner was closed or its lease ran out."""
 
 
+class ConnectException(HBaseIOException):
+    """No connection to the server could be made: nothing was sent."""
+
+
+class ConnectionLostException(HBaseIOException):
+    """The connection ended before the answer came. Whether the call was applied is not known."""
+
+
 class RetriesExhaustedException(HBaseIOException):
-    """Every attempt failed; the last cause is chained."""
+    """Every attempt failed. ``causes`` holds what each failed with; the last is chained."""
+
+    def __init__(self, message: str = "", causes: Sequence[Exception] = ()) -> None:
+        self.causes = list(causes)
+        super().__init__(message)
 
 
 class RetriesExhaustedWithDetailsException(RetriesExhaustedException):

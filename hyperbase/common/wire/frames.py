@@ -36,10 +36,6 @@ class BadFrameException(DoNotRetryIOException):
     """The peer does not speak this protocol, or sent more than a frame may hold: the connection ends."""
 
 
-class ConnectionLostException(HBaseIOException):
-    """The connection ended before the answer came. Whether the call was applied is not known."""
-
-
 def _refuse_extension(code: int, data: bytes) -> Any:
     raise BadFrameException(f"a message holds a msgpack extension of type {code}")
 
