@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hyperbase.cli import demo_command, export_command, import_command, inspect_commands
+from hyperbase.cli import demo_command, export_command, import_command, inspect_commands, shell_command
 from hyperbase.cli.console import CommandError, ExitCode, warn
 from hyperbase.common.errors import (
     DoNotRetryIOException,
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     import_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
+    shell_command.add_parser(subparsers)
     return parser
 
 
