@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hyperbase.client.admin import SWITCHES
 from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
@@ -32,7 +33,7 @@ from hyperbase.common.errors import (
     TableNotEnabledException,
     TableNotFoundException,
 )
-from hyperbase.common.names import table_directory
+from hyperbase.common.names import META_TABLE, table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
 from regionserver.region.engine import Engine
@@ -115,6 +116,7 @@ class EmbeddedStore:
         self.tables: dict[str, TableEntry] = {}
         self.namespaces: dict[str, Any] = {}
         self.parents: list[RegionInfo] = []
+        self.switches = dict.fromkeys(SWITCHES, True)
         self.has_retired = True  # there may be directories of merged regions, or of dropped ones, to remove
         self._last_region_id = 0
         self._lock: Lock = self._take_lock()
@@ -191,6 +193,7 @@ class EmbeddedStore:
             engine.replay_log([meta])
         meta.read_points.current = meta.next_sequence_id - 1
         self.catalog = Catalog(meta)
+        self.catalog_entry = TableEntry.of(META_DESCRIPTOR, True, [meta], [META_REGION])
         found = self.catalog.read()
         opened = [
             engine.open_region(info, found.descriptors[table], region_directory(info))
@@ -320,6 +323,8 @@ class EmbeddedStore:
         if self.closed:
             self.check_open()
         entry = self.tables.get(table)
+        if entry is None and table == META_TABLE:
+            return self.catalog_entry
         if entry is None:
             raise TableNotFoundException(f"{table}: no such table; list_tables() names those there are")
         return entry
