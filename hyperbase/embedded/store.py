@@ -2,7 +2,7 @@
 
 Opening: lock → identity → log of hbase:meta → catalogue → regions → their log records → online. Every
 region is opened and replayed, those of disabled tables too, so nothing in the log is passed over; a
-disabled table's regions are then flushed and closed.
+disabled table's regions are then flushed and closed, or wait for that when the disk is full.
 """
 
 from __future__ import annotations
@@ -220,11 +220,31 @@ class EmbeddedStore:
             regions, infos = by_table.get(table, []), found.regions.get(table, [])
             enabled = found.enabled[table]
             if not enabled and not self.read_only:
-                for region in regions:
-                    engine.close_region(region)
+                self._close_disabled(regions)
             self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
         if not self.read_only:
             self._remove_orphans()
+
+    def _close_disabled(self, regions: Sequence[Region]) -> None:
+        """Flush and close what the log had for a disabled table.
+
+        On a full disk it stays in memory and in the log: the other tables must be served all the same.
+        """
+        for region in regions:
+            try:
+                self.engine.close_region(region)
+            except OSError as error:
+                logger.warning("kept in memory region=%s error=%s", region.name, error)
+
+    def settle(self, entry: TableEntry, *, flush: bool = True) -> None:
+        """Close what the opening could not flush of a disabled table; without ``flush`` it is forgotten.
+
+        Raises:
+            HBaseIOException: there is still no room. Nothing is lost.
+        """
+        mine = set(entry.infos)
+        for region in [one for one in self.engine.regions.values() if one.info in mine]:
+            self.engine.close_region(region, flush=flush)
 
     def _remove_orphans(self) -> None:
         """Delete region directories that neither the catalogue nor a reference names."""
@@ -443,6 +463,7 @@ class EmbeddedStore:
     def _regions_to_persist(self, entry: TableEntry) -> Sequence[Region]:
         if entry.enabled:
             return entry.regions
+        self.settle(entry)
         regions = [self.open_new_region(info, entry.descriptor) for info in entry.infos]
         for region in regions:
             self.engine.close_region(region)
