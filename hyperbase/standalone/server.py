@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -39,6 +40,7 @@ WAITING_PIECES = 10_000  # of reads and scans; each holds little
 WAITING_UPLOADS = 64
 BLOCKED_WRITES = 256  # that wait for memory; more are refused
 # How long a thread may hold the interpreter while another wants it: the loop's answers wait no longer.
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 SWITCH_INTERVAL_S = 0.0005
 
 
@@ -72,7 +74,7 @@ class StandaloneServer:
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.address = await self.rpc.listen(self.config.bind, self.config.port)
-        name = ServerName(*self.address, self.startcode)
+        name = ServerName(self._advertised_host(), self.address[1], self.startcode)
         try:
             # In a thread: a long replay must not keep signals from being handled.
             self._backend = await _in_thread(lambda: self._open_store(self.config))
@@ -82,6 +84,12 @@ class StandaloneServer:
             raise
         self._serve(name)
         await self.rpc.begin(str(name))
+
+    def _advertised_host(self) -> str:
+        if self.config.advertised_host:
+            return self.config.advertised_host
+        host = self.address[0]
+        return socket.gethostname() if host in EVERY_ADDRESS else host
 
     def _assign(self, name: ServerName) -> None:
         """Every region is served here: say so in hbase:meta."""
