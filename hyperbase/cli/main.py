@@ -19,6 +19,7 @@ from hyperbase.cli import (
     import_command,
     inspect_commands,
     server_commands,
+    shell_command,
 )
 from hyperbase.cli.console import CommandError, ExitCode, warn
 from hyperbase.common.errors import (
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     inspect_commands.add_parsers(subparsers)
     server_commands.add_parsers(subparsers)
     config_command.add_parser(subparsers)
+    shell_command.add_parser(subparsers)
     return parser
 
 

@@ -21,9 +21,23 @@ from hyperbase.common.split_keys import check_split_keys
 if TYPE_CHECKING:
     from hyperbase.client.backend import Backend
     from hyperbase.client.connection import Connection
+    from hyperbase.common.cluster_status import ClusterStatus
     from hyperbase.common.descriptors import TableDescriptor
 
 Name = bytes | str
+
+# What ``Admin.switch`` turns. "split", "merge" and "compaction" stop that work; "balancer", "normalizer",
+# "catalogjanitor", "cleaner_chore" and "snapshot_cleanup" matter where there are several servers.
+SWITCHES = (
+    "balancer",
+    "normalizer",
+    "catalogjanitor",
+    "cleaner_chore",
+    "split",
+    "merge",
+    "compaction",
+    "snapshot_cleanup",
+)
 
 
 class Admin:
@@ -188,17 +202,17 @@ class Admin:
         """
         return self._backend.regions(canonical_table_name(name))
 
-    def flush(self, name: Name) -> None:
-        """Write what the table holds in memory to StoreFiles."""
-        self._backend.flush(canonical_table_name(name))
+    def flush(self, table_or_region: Name | RegionInfo) -> None:
+        """Write what the table, or one region, holds in memory to StoreFiles."""
+        self._backend.flush(_text(table_or_region))
 
-    def compact(self, name: Name) -> None:
+    def compact(self, table_or_region: Name | RegionInfo) -> None:
         """Merge StoreFiles where the store's policy finds it worth while."""
-        self._backend.compact(canonical_table_name(name), major=False)
+        self._backend.compact(_text(table_or_region), major=False)
 
-    def major_compact(self, name: Name) -> None:
+    def major_compact(self, table_or_region: Name | RegionInfo) -> None:
         """Merge every Store to one file and drop deleted, expired and surplus cells for good."""
-        self._backend.compact(canonical_table_name(name), major=True)
+        self._backend.compact(_text(table_or_region), major=True)
 
     def split(self, table_or_region: Name | RegionInfo, key: Name | None = None) -> None:
         """Split a region (as ``merge_regions`` takes it), or all of a table, at ``key`` or in the middle.
@@ -215,6 +229,50 @@ class Admin:
             UnknownRegionException, MergeRegionException
         """
         self._backend.merge_regions(_text(first), _text(second))
+
+    def region_locations(self, name: Name) -> list[tuple[RegionInfo, str]]:
+        """The table's regions in key order, each with its server's name, ``host,port,startcode``.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.region_locations(canonical_table_name(name))
+
+    # -- operation ---------------------------------------------------------------------------------------
+
+    def cluster_status(self) -> ClusterStatus:
+        """The servers, their regions, and what each carries."""
+        return self._backend.cluster_status()
+
+    def compaction_state(self, name: Name) -> str:
+        """``NONE``, ``MINOR``, ``MAJOR`` or ``MAJOR_AND_MINOR``: the table's compactions under way.
+
+        Raises:
+            TableNotFoundException, TableNotEnabledException
+        """
+        return self._backend.compaction_state(canonical_table_name(name))
+
+    def switch(self, name: str, on: bool | None = None) -> bool:
+        """Turn one of ``SWITCHES`` on or off, or with ``None`` only ask; returns how it was before.
+
+        Raises:
+            IllegalArgumentException: no such switch.
+        """
+        if name not in SWITCHES:
+            raise IllegalArgumentException(f"no switch {name!r}: there are {', '.join(SWITCHES)}")
+        return self._backend.switch(name, on)
+
+    def roll_wal(self) -> None:
+        """Go on in a new segment of the write-ahead log."""
+        self._backend.roll_wal()
+
+    def clear_block_cache(self, name: Name) -> int:
+        """Forget the table's cached blocks; returns how many there were.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.clear_block_cache(canonical_table_name(name))
 
 
 def _text(name: Name | RegionInfo) -> str:

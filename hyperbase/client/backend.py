@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.model import (
     Action,
@@ -123,3 +124,24 @@ class Backend(Protocol):
     def compact(self, table: str, major: bool = False) -> None: ...
     def split(self, table_or_region: str, key: bytes | None = None) -> None: ...
     def merge_regions(self, first: str, second: str) -> None: ...
+
+    # operation
+    def cluster_status(self) -> ClusterStatus: ...
+
+    def region_locations(self, table: str) -> list[tuple[RegionInfo, str]]:
+        """The table's regions in key order, each with the name of its server (``host,port,startcode``)."""
+
+    def compaction_state(self, table: str) -> str:
+        """``NONE``, ``MINOR``, ``MAJOR`` or ``MAJOR_AND_MINOR``: what is under way now."""
+
+    def switch(self, name: str, on: bool | None) -> bool:
+        """Turn a switch of ``hyperbase.client.admin.SWITCHES`` on or off; ``None`` only asks.
+
+        Returns how it was before. Switches need not outlive the server.
+        """
+
+    def roll_wal(self) -> None:
+        """Go on in a new segment of the log."""
+
+    def clear_block_cache(self, table: str) -> int:
+        """Forget the table's cached blocks; returns how many there were."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
     CompactionCancelledException,
     ConstraintException,
+    HBaseIOException,
     IllegalArgumentException,
     NamespaceExistException,
     NamespaceNotFoundException,
@@ -16,11 +18,13 @@ from hyperbase.common.errors import (
     TableNotDisabledException,
     UnknownRegionException,
 )
-from hyperbase.common.names import canonical_table_name, split_table_name
+from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog import BUILT_IN_NAMESPACES
+from hyperbase.embedded.catalog_table import CatalogTable
 from hyperbase.embedded.metrics import store_metrics
 from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region
+from hyperbase.embedded.status import cluster_status, server_name
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.region import Region
@@ -42,7 +46,8 @@ class EmbeddedBackend:
 
     def table(self, name: str) -> EmbeddedTable:
         self.store.check_open()
-        return EmbeddedTable(self.store, canonical_table_name(name))
+        name = canonical_table_name(name)
+        return (CatalogTable if name == META_TABLE else EmbeddedTable)(self.store, name)
 
     def metrics(self) -> dict[str, float]:
         self.store.check_open()
@@ -136,6 +141,7 @@ class EmbeddedBackend:
     def alter_table(self, descriptor: TableDescriptor) -> None:
         store = self.store
         descriptor.check()
+        _refuse_catalog(descriptor.name, "altered")
         with store.changing(f"alter of table {descriptor.name}"):
             entry = store.entry(descriptor.name)
             store.reopen_with(descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled))
@@ -149,7 +155,8 @@ class EmbeddedBackend:
 
     def table_exists(self, name: str) -> bool:
         self.store.check_open()
-        return canonical_table_name(name) in self.store.tables
+        name = canonical_table_name(name)
+        return name in self.store.tables or name == META_TABLE
 
     def enable_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
@@ -157,6 +164,7 @@ class EmbeddedBackend:
             entry = store.entry(name)
             if entry.enabled:
                 raise TableNotDisabledException(f"tableName={name}, state=ENABLED")
+            store.settle(entry)
             regions = store.open_new_regions(entry.infos, entry.descriptor)
             try:
                 store.catalog.set_enabled(name, True)
@@ -167,6 +175,7 @@ class EmbeddedBackend:
 
     def disable_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
+        _refuse_catalog(name, "disabled")
         with store.changing(f"disable of table {name}"):
             entry = store.enabled_entry(name)
             store.close_regions(entry.regions)
@@ -197,6 +206,7 @@ class EmbeddedBackend:
                 keys,
                 lambda infos: store.catalog.truncate(entry.descriptor, entry.infos, infos),
             )
+            store.settle(entry, flush=False)
             store.delete_directories(entry.infos)
 
     def drop_table(self, name: str) -> None:
@@ -206,6 +216,7 @@ class EmbeddedBackend:
             parents = [info for info in store.parents if info.table == name]
             store.catalog.delete_table(name, [*entry.infos, *parents])
             store.set_entry(name, None)
+            store.settle(entry, flush=False)
             store.parents = [info for info in store.parents if info.table != name]
             store.delete_directories([*entry.infos, *parents])
 
@@ -225,6 +236,9 @@ class EmbeddedBackend:
 
     def _find_region(self, name: str) -> Region | None:
         for region in list(self.store.engine.regions.values()):
+            entry = self.store.tables.get(region.info.table)
+            if entry is not None and not entry.enabled:
+                continue
             text = region.info.region_name
             if name in (region.info.encoded_name, region.name, text.decode("utf-8", "replace")):
                 return region
@@ -260,6 +274,10 @@ class EmbeddedBackend:
         store = self.store
         with store.changing(f"split of {table_or_region}"):
             candidates = self._regions_of(table_or_region)
+            for region in candidates:
+                _refuse_catalog(region.info.table, "split")
+            if not store.switches["split"]:
+                raise HBaseIOException(f"Split region {table_or_region} failed due to split switch off")
             if key is not None:
                 if not key:
                     raise IllegalArgumentException("the split key is empty")
@@ -270,6 +288,8 @@ class EmbeddedBackend:
     def merge_regions(self, first: str, second: str) -> None:
         store = self.store
         with store.changing(f"merge of {first} and {second}"):
+            if not store.switches["merge"]:
+                raise HBaseIOException(f"Merge of {first}, {second} failed as merge switch was set to false")
             found = []
             for name in (first, second):
                 region = self._find_region(name)
@@ -277,3 +297,49 @@ class EmbeddedBackend:
                     raise UnknownRegionException(f"{name}: no open region has this name or encoded name")
                 found.append(region)
             merge_regions(store, found[0], found[1])
+
+    # -- operation -----------------------------------------------------------------------------
+
+    def cluster_status(self) -> ClusterStatus:
+        self.store.check_open()
+        return cluster_status(self.store)
+
+    def region_locations(self, table: str) -> list[tuple[RegionInfo, str]]:
+        name = server_name(self.store)
+        return [(info, name) for info in self.regions(table)]
+
+    def compaction_state(self, table: str) -> str:
+        entry = self.store.enabled_entry(canonical_table_name(table))
+        running = self.store.engine.compacting
+        kinds = {running[region.id16] for region in entry.regions if region.id16 in running}
+        return "MAJOR_AND_MINOR" if len(kinds) == 2 else kinds.pop() if kinds else "NONE"
+
+    def switch(self, name: str, on: bool | None) -> bool:
+        store = self.store
+        store.check_open()
+        if name not in store.switches:
+            raise IllegalArgumentException(f"no switch {name!r}: there are {', '.join(store.switches)}")
+        before = store.switches[name]
+        if on is not None:
+            store.switches[name] = on
+            if name == "compaction":
+                store.engine.compactions_enabled = on
+        return before
+
+    def roll_wal(self) -> None:
+        self.store.check_writable()
+        assert self.store.engine.wal is not None
+        self.store.engine.wal.roll()
+
+    def clear_block_cache(self, table: str) -> int:
+        cache = self.store.engine.cache
+        before = cache.stats().block_count
+        for region in self.store.entry(canonical_table_name(table)).regions:
+            for _, reader in region.view.all_files:
+                cache.evict_file(reader.path)
+        return max(0, before - cache.stats().block_count)
+
+
+def _refuse_catalog(table: str, what: str) -> None:
+    if table == META_TABLE:
+        raise ConstraintException(f"{META_TABLE} is the store's own table: it cannot be {what}")

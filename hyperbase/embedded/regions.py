@@ -198,7 +198,10 @@ def maintain(store: EmbeddedStore, region: Region) -> None:
 def maybe_split(store: EmbeddedStore, region: Region) -> bool:
     """Split a region whose largest Store has outgrown MAX_FILESIZE. The caller holds ``store.ddl``."""
     descriptor = region.descriptor
-    if region.info.is_meta or not descriptor.split_enabled:
+    table = region.info.table
+    if region.info.is_meta or not descriptor.split_enabled or not store.switches["split"]:
+        return False
+    if not store.entry(table).enabled:
         return False
     limit = descriptor.max_file_size or store.config.max_file_size_bytes
     largest = max(

@@ -2,7 +2,7 @@
 
 Opening: lock → identity → log of hbase:meta → catalogue → regions → their log records → online. Every
 region is opened and replayed, those of disabled tables too, so nothing in the log is passed over; a
-disabled table's regions are then flushed and closed.
+disabled table's regions are then flushed and closed, or wait for that when the disk is full.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hyperbase.client.admin import SWITCHES
 from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
@@ -32,7 +33,7 @@ from hyperbase.common.errors import (
     TableNotEnabledException,
     TableNotFoundException,
 )
-from hyperbase.common.names import table_directory
+from hyperbase.common.names import META_TABLE, table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
 from regionserver.region.engine import Engine
@@ -115,6 +116,7 @@ class EmbeddedStore:
         self.tables: dict[str, TableEntry] = {}
         self.namespaces: dict[str, Any] = {}
         self.parents: list[RegionInfo] = []
+        self.switches = dict.fromkeys(SWITCHES, True)
         self.has_retired = True  # there may be directories of merged regions, or of dropped ones, to remove
         self._last_region_id = 0
         self._lock: Lock = self._take_lock()
@@ -191,6 +193,7 @@ class EmbeddedStore:
             engine.replay_log([meta])
         meta.read_points.current = meta.next_sequence_id - 1
         self.catalog = Catalog(meta)
+        self.catalog_entry = TableEntry.of(META_DESCRIPTOR, True, [meta], [META_REGION])
         found = self.catalog.read()
         opened = [
             engine.open_region(info, found.descriptors[table], region_directory(info))
@@ -217,11 +220,31 @@ class EmbeddedStore:
             regions, infos = by_table.get(table, []), found.regions.get(table, [])
             enabled = found.enabled[table]
             if not enabled and not self.read_only:
-                for region in regions:
-                    engine.close_region(region)
+                self._close_disabled(regions)
             self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
         if not self.read_only:
             self._remove_orphans()
+
+    def _close_disabled(self, regions: Sequence[Region]) -> None:
+        """Flush and close what the log had for a disabled table.
+
+        On a full disk it stays in memory and in the log: the other tables must be served all the same.
+        """
+        for region in regions:
+            try:
+                self.engine.close_region(region)
+            except OSError as error:
+                logger.warning("kept in memory region=%s error=%s", region.name, error)
+
+    def settle(self, entry: TableEntry, *, flush: bool = True) -> None:
+        """Close what the opening could not flush of a disabled table; without ``flush`` it is forgotten.
+
+        Raises:
+            HBaseIOException: there is still no room. Nothing is lost.
+        """
+        mine = set(entry.infos)
+        for region in [one for one in self.engine.regions.values() if one.info in mine]:
+            self.engine.close_region(region, flush=flush)
 
     def _remove_orphans(self) -> None:
         """Delete region directories that neither the catalogue nor a reference names."""
@@ -320,6 +343,8 @@ class EmbeddedStore:
         if self.closed:
             self.check_open()
         entry = self.tables.get(table)
+        if entry is None and table == META_TABLE:
+            return self.catalog_entry
         if entry is None:
             raise TableNotFoundException(f"{table}: no such table; list_tables() names those there are")
         return entry
@@ -438,6 +463,7 @@ class EmbeddedStore:
     def _regions_to_persist(self, entry: TableEntry) -> Sequence[Region]:
         if entry.enabled:
             return entry.regions
+        self.settle(entry)
         regions = [self.open_new_region(info, entry.descriptor) for info in entry.infos]
         for region in regions:
             self.engine.close_region(region)

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -67,8 +68,19 @@ def run(settings: Settings, announce: Callable[[str], None]) -> int:
         raise ServerStartError(
             f"the log file {config.log_file} cannot be opened: {error.strerror}"
         ) from error
+    _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, announce))
+
+
+def _raise_file_limit() -> None:
+    """Every connection is an open file, and so is every StoreFile: take as many as the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError) as error:
+            logger.warning("open files stay limited soft=%d hard=%d error=%s", soft, hard, error)
 
 
 def _resolved(config: ServerConfig) -> ServerConfig:

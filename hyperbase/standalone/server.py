@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -39,14 +40,18 @@ WAITING_PIECES = 10_000  # of reads and scans; each holds little
 WAITING_UPLOADS = 64
 BLOCKED_WRITES = 256  # that wait for memory; more are refused
 # How long a thread may hold the interpreter while another wants it: the loop's answers wait no longer.
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 SWITCH_INTERVAL_S = 0.0005
 
 
 class StandaloneServer:
     """Owns the store in ``config.data_dir`` between ``start`` and ``stop``."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(
+        self, config: ServerConfig, open_store: Callable[[ServerConfig], EmbeddedBackend] | None = None
+    ) -> None:
         self.config = config
+        self._open_store = open_store or _open_directory
         self.address: tuple[str, int] = (config.bind, config.port)
         self.startcode = int(time.time() * 1000)
         self.rpc = RpcServer(_limits(config), f"hyperbase {hyperbase.__version__}", priority_of)
@@ -69,18 +74,22 @@ class StandaloneServer:
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.address = await self.rpc.listen(self.config.bind, self.config.port)
-        name = ServerName(*self.address, self.startcode)
+        name = ServerName(self._advertised_host(), self.address[1], self.startcode)
         try:
             # In a thread: a long replay must not keep signals from being handled.
-            self._backend = await _in_thread(
-                lambda: open_backend(self.config.data_dir, settings=self.config.store.as_settings())
-            )
+            self._backend = await _in_thread(lambda: self._open_store(self.config))
             await _in_thread(lambda: self._assign(name))
         except BaseException:
             await self._release()
             raise
         self._serve(name)
         await self.rpc.begin(str(name))
+
+    def _advertised_host(self) -> str:
+        if self.config.advertised_host:
+            return self.config.advertised_host
+        host = self.address[0]
+        return socket.gethostname() if host in EVERY_ADDRESS else host
 
     def _assign(self, name: ServerName) -> None:
         """Every region is served here: say so in hbase:meta."""
@@ -156,6 +165,10 @@ class StandaloneServer:
 async def _in_thread(work: Callable[[], T]) -> T:
     with ThreadPoolExecutor(1, thread_name_prefix="hyperbase-life") as executor:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _open_directory(config: ServerConfig) -> EmbeddedBackend:
+    return open_backend(config.data_dir, settings=config.store.as_settings())
 
 
 def _limits(config: ServerConfig) -> RpcLimits:

@@ -72,6 +72,8 @@ class Engine:
         self.started_at = time.time()
         self.background_error: Exception | None = None
         self.after_maintenance: Callable[[Region], object] | None = None  # may split the region
+        self.compactions_enabled = True
+        self.compacting: dict[bytes, str] = {}  # regions at it: MINOR or MAJOR
         self.background = background  # False: nothing is flushed or compacted but by a call
         self._sync_hook = sync_hook
         self._memory = 0
@@ -332,7 +334,7 @@ class Engine:
 
     def _compact_quietly(self, region: Region) -> None:
         try:
-            while not region.closed and not self.closed and compact_region(region, self):
+            while self._may_compact(region) and self._compact_region(region, major=False):
                 clean_region(region)
             if self.after_maintenance is not None and not region.closed and not self.closed:
                 self.after_maintenance(region)
@@ -346,13 +348,29 @@ class Engine:
                 exc_info=not isinstance(error, OSError),
             )
 
+    def _may_compact(self, region: Region) -> bool:
+        return self.compactions_enabled and not region.closed and not self.closed
+
+    def _compact_region(self, region: Region, *, major: bool) -> bool:
+        self.compacting[region.id16] = "MAJOR" if major else "MINOR"
+        try:
+            return compact_region(region, self, major=major)
+        finally:
+            self.compacting.pop(region.id16, None)
+
     def compact(self, region: Region, *, major: bool) -> None:
-        """Compact now, in this thread: everything (major), or until no Store wants it."""
+        """Compact now, in this thread: everything (major), or until no Store wants it.
+
+        Nothing happens while compactions are switched off, as in HBase.
+        """
+        if not self.compactions_enabled:
+            logger.info("compaction not done region=%s: compactions are switched off", region.name)
+            return
         self.flush(region) if major else None
         if major:
-            compact_region(region, self, major=True)
+            self._compact_region(region, major=True)
         else:
-            while compact_region(region, self):
+            while self._compact_region(region, major=False):
                 pass
         clean_region(region)
 

@@ -39,7 +39,7 @@ from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.mvcc import ReadPoints
 from regionserver.region.nonces import Nonce, Nonces
 from regionserver.region.observers import RegionObserver
-from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row
+from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row, row_spans
 from regionserver.region.scanner import CHUNK_ROWS, RegionScanner, ScanRange
 from regionserver.region.view import RegionView
 from regionserver.storage.block_cache import BlockCache
@@ -59,7 +59,7 @@ from regionserver.storage.edits import (
 )
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.memstore import MemStore
-from regionserver.storage.store_file import StoreFileReader
+from regionserver.storage.store_file import BlockNotCachedError, StoreFileReader
 from regionserver.storage.wal import EDIT, WriteAheadLog
 
 logger = logging.getLogger(__name__)
@@ -516,8 +516,12 @@ class Region:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def latest(self, row: bytes) -> Result:
-        """The newest version of every column of a row."""
+    def latest(self, row: bytes, load: bool = True) -> Result:
+        """The newest version of every column of a row.
+
+        Raises:
+            BlockNotCachedError: without ``load``, when a file would have to be read. So does ``get``.
+        """
         if self.closed:
             self._check_open()
         self.reads += 1
@@ -535,14 +539,27 @@ class Region:
             plan.move_to(self.clock())
         else:
             plan = ReadPlan(Get(row), view.descriptor, self.name, self.clock())
-        return self.check_size(read_row(plan, view, row, self.read_points)) or Result(row)
+        return self.check_size(read_row(plan, view, row, self.read_points, load)) or Result(row)
 
-    def get(self, get: Get) -> Result:
+    def get(self, get: Get, load: bool = True) -> Result:
         """What a Get shows; an empty Result when nothing is there."""
         self._check_open()
         self.reads += 1
         plan = ReadPlan(get, self.descriptor, self.name, self.clock())
-        return self.check_size(read_row(plan, self.view, get.row, self.read_points)) or Result(get.row)
+        return self.check_size(read_row(plan, self.view, get.row, self.read_points, load)) or Result(get.row)
+
+    def would_read_disk(self, row: bytes) -> bool:
+        """Reading this row means reading a file: what it holds of the row is not in the block cache."""
+        view = self.view
+        if view.memstore_only:
+            return False
+        try:
+            for _, reader in view.all_files:
+                if reader.may_contain(row):
+                    row_spans(reader, row, load=False)
+        except BlockNotCachedError:
+            return True
+        return False
 
     def check_size(self, result: Result | None) -> Result | None:
         """The result, unless it is larger than one answer may be.

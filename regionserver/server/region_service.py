@@ -23,9 +23,11 @@ from hyperbase.common.model import (
     MAX_ROW_LENGTH,
     MAX_TIMESTAMP,
     CheckAndMutate,
+    Delete,
     Durability,
     Get,
     Mutation,
+    Put,
     Result,
     RowMutations,
     check_row,
@@ -50,6 +52,7 @@ from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
+from regionserver.storage.store_file import BlockNotCachedError
 
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
@@ -142,7 +145,10 @@ class RegionService:
         if type(row) is not bytes or not 0 < len(row) <= MAX_ROW_LENGTH:
             row = check_row(row)
         _check_range(region, row)
-        return self._answer(call, region.latest(row))
+        try:
+            return self._answer(call, region.latest(row, load=False))
+        except BlockNotCachedError:
+            return self._read_in_thread(call, lambda: region.latest(row))
 
     def get(self, call: Call, arguments: Any) -> Any:
         """GET: one row as a query shows it."""
@@ -150,7 +156,21 @@ class RegionService:
         region = self.readable(call, region_id)
         get = decode_get(fields)
         _check_range(region, get.row)
-        return self._answer(call, region.get(get))
+        try:
+            return self._answer(call, region.get(get, load=False))
+        except BlockNotCachedError:
+            return self._read_in_thread(call, lambda: region.get(get))
+
+    def _read_in_thread(self, call: Call, read: Callable[[], Result]) -> Any:
+        """A read that waits for the disk."""
+
+        def done(result: Result) -> None:
+            payload = self._answer(call, result)
+            if payload is not PENDING:
+                call.reply(payload)
+
+        self._reads.run(call, read, done)
+        return PENDING
 
     @staticmethod
     def _answer(call: Call, result: Result) -> Any:
@@ -167,16 +187,19 @@ class RegionService:
         (groups,) = arguments
         work = [(index, region_id, gets) for index, (region_id, gets) in enumerate(groups)]
 
-        def read() -> list[Any]:
-            return [self._get_group(call, index, region_id, gets) for index, region_id, gets in work]
+        def read(load: bool) -> list[Any]:
+            return [self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work]
 
         if sum(len(gets) for _, _, gets in work) <= INLINE_GETS:
-            self._reply_parts(call, read())
-        else:
-            self._reads.run(call, read, lambda parts: self._reply_parts(call, parts))
+            try:
+                self._reply_parts(call, read(False))
+                return PENDING
+            except BlockNotCachedError:
+                pass
+        self._reads.run(call, lambda: read(True), lambda parts: self._reply_parts(call, parts))
         return PENDING
 
-    def _get_group(self, call: Call, index: int, region_id: Any, gets: Any) -> Any:
+    def _get_group(self, call: Call, index: int, region_id: Any, gets: Any, load: bool) -> Any:
         try:
             region = self.readable(call, region_id)
             results = []
@@ -184,11 +207,11 @@ class RegionService:
                 if type(get) is bytes:
                     check_row(get)
                     _check_range(region, get)
-                    results.append(region.latest(get))
+                    results.append(region.latest(get, load))
                 else:
                     query: Get = decode_get(get)
                     _check_range(region, query.row)
-                    results.append(region.get(query))
+                    results.append(region.get(query, load))
             return index, OK, results
         except HBaseIOException as error:
             return (index, *as_fault(error))
@@ -286,7 +309,10 @@ class RegionService:
             raise IllegalArgumentException("malformed request: not a mutation")
         _check_range(region, action.row)
         number, _ = _nonce(call, nonce)
-        self._submit(call, region, action.row, lambda: submit_mutation(region, action, number), encode_result)
+        reads = not isinstance(action, Put) and not (isinstance(action, Delete) and not action.needs_read)
+        self._submit(
+            call, region, action.row, lambda: submit_mutation(region, action, number), encode_result, reads
+        )
         return PENDING
 
     def check(self, call: Call, arguments: Any) -> Any:
@@ -298,7 +324,9 @@ class RegionService:
             raise IllegalArgumentException("malformed request: not a check-and-mutate")
         _check_range(region, action.row)
         number, _ = _nonce(call, nonce)
-        self._submit(call, region, action.row, lambda: submit_check(region, action, number), _encode_outcome)
+        self._submit(
+            call, region, action.row, lambda: submit_check(region, action, number), _encode_outcome, True
+        )
         return PENDING
 
     def _submit(
@@ -308,8 +336,9 @@ class RegionService:
         row: bytes,
         submit: Callable[[], Commit],
         encode: Callable[[Any], Any],
+        reads: bool,
     ) -> None:
-        """Submit a mutation; its answer comes when it is durable."""
+        """Submit a mutation; its answer comes when it is durable. ``reads``: it reads the row before."""
         post = self._completions.post
 
         def done(commit: Commit) -> None:
@@ -321,7 +350,7 @@ class RegionService:
             else:
                 call.reply(encode(commit.result))
 
-        if region.would_wait((row,)):
+        if region.would_wait((row,)) or (reads and region.would_read_disk(row)):
             self._writes.run(call, lambda: submit().add_done_callback(done), lambda _: None)
         else:
             submit().add_done_callback(done)

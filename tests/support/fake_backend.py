@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import (
     NoSuchColumnFamilyException,
@@ -124,6 +125,26 @@ class FakeBackend:
 
     def merge_regions(self, first: str, second: str) -> None:
         self.calls.append(("merge_regions", first, second))
+
+    def cluster_status(self) -> ClusterStatus:
+        return ClusterStatus("1", "fake", "host,1,1")
+
+    def region_locations(self, table: str) -> list[tuple[RegionInfo, str]]:
+        return [(region, "host,1,1") for region in self.regions(table)]
+
+    def compaction_state(self, table: str) -> str:
+        return "NONE"
+
+    def switch(self, name: str, on: bool | None) -> bool:
+        self.calls.append(("switch", name, on))
+        return True
+
+    def roll_wal(self) -> None:
+        self.calls.append(("roll_wal",))
+
+    def clear_block_cache(self, table: str) -> int:
+        self.calls.append(("clear_block_cache", table))
+        return 0
 
 
 class FakeTable:

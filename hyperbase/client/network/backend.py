@@ -16,6 +16,7 @@ from hyperbase.client.network.locator import Locator
 from hyperbase.client.network.nonces import Nonces
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.table import NetworkTable
+from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import ConnectException, HBaseIOException, StoreClosedException
@@ -141,6 +142,27 @@ class NetworkBackend:
 
     def merge_regions(self, first: str, second: str) -> None:
         self._admin("merge_regions", first, second)
+
+    # -- operation ---------------------------------------------------------------------------------------
+
+    def cluster_status(self) -> ClusterStatus:
+        found: ClusterStatus = self._admin("cluster_status")
+        return found
+
+    def region_locations(self, table: str) -> list[tuple[RegionInfo, str]]:
+        return list(self._admin("region_locations", table))
+
+    def compaction_state(self, table: str) -> str:
+        return str(self._admin("compaction_state", table))
+
+    def switch(self, name: str, on: bool | None) -> bool:
+        return bool(self._admin("switch", name, on))
+
+    def roll_wal(self) -> None:
+        self._admin("roll_wal")
+
+    def clear_block_cache(self, table: str) -> int:
+        return int(self._admin("clear_block_cache", table))
 
 
 def find_server(seeds: Sequence[str], retries: Retries) -> Steps[None]:

@@ -35,7 +35,7 @@ class ServerConfig(CheckedSettings):
             "log_max_bytes",
         }
     )
-    MAY_BE_EMPTY: ClassVar[frozenset[str]] = frozenset({"log_file"})
+    MAY_BE_EMPTY: ClassVar[frozenset[str]] = frozenset({"advertised_host", "log_file"})
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "log_level": LOG_LEVELS,
         "log_format": ("text", "json"),
@@ -45,6 +45,9 @@ class ServerConfig(CheckedSettings):
     data_dir: str = "./hyperbase-data"
     # Address to listen on. Loopback: there is no authentication yet, so others are let in on request only.
     bind: str = "127.0.0.1"
+    # Name or address that clients are told to connect to, kept in hbase:meta; empty: the address listened on
+    # or, where that is every address, this machine's name. HBase hbase.regionserver.hostname.
+    advertised_host: str = ""
     # Port of the native protocol; 0 is any free one. HBase hbase.master.port: 16000.
     port: int = 16_000
     # Port of the REST gateway; 0 is off. HBase hbase.rest.port: 8080.
@@ -57,7 +60,7 @@ class ServerConfig(CheckedSettings):
     # Largest frame that is taken or sent, in bytes. HBase hbase.ipc.max.request.size: 256 MiB; clients here
     # cut batches and answers to a few MiB, and the largest cell is 10 MiB.
     max_frame_bytes: int = 64 * MIB
-    # Most open connections. An idle one costs some 50 KB.
+    # Most open connections; a further one is turned away at once. HBase: no limit.
     max_connections: int = 10_000
     # Most requests being worked on or waiting, all connections together. HBase: 10 for each handler.
     max_requests_in_flight: int = 10_000

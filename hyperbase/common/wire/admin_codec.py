@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.region_info import RegionInfo
@@ -58,7 +59,15 @@ BYTES = _checked(bytes, "bytes")
 METRICS = _checked(dict, "a map")
 TABLE = Form("table", lambda table: table.to_dict(), TableDescriptor.from_dict)
 NAMESPACE = Form("namespace", lambda space: space.to_dict(), NamespaceDescriptor.from_dict)
+INTEGER = _checked(int, "an integer")
+STATUS = Form("cluster status", lambda status: status.to_dict(), ClusterStatus.from_dict)
 REGION = Form("region", lambda region: region.to_bytes(), RegionInfo.from_bytes)
+
+LOCATION = Form(
+    "[region, server]",
+    lambda location: (REGION.encode(location[0]), TEXT.encode(location[1])),
+    lambda location: (REGION.decode(location[0]), TEXT.decode(location[1])),
+)
 
 
 class AdminMethod(NamedTuple):
@@ -90,6 +99,12 @@ ADMIN_METHODS: dict[str, AdminMethod] = {
     "compact": AdminMethod((TEXT, FLAG)),
     "split": AdminMethod((TEXT, _optional(BYTES))),
     "merge_regions": AdminMethod((TEXT, TEXT)),
+    "cluster_status": AdminMethod((), STATUS, False),
+    "region_locations": AdminMethod((TEXT,), _list_of(LOCATION), False),
+    "compaction_state": AdminMethod((TEXT,), TEXT, False),
+    "switch": AdminMethod((TEXT, _optional(FLAG)), FLAG),
+    "roll_wal": AdminMethod(()),
+    "clear_block_cache": AdminMethod((TEXT,), INTEGER),
     "metrics": AdminMethod((), METRICS, False),
 }
 
