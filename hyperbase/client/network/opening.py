@@ -24,7 +24,7 @@ def client_config(settings: Mapping[str, Any]) -> ClientConfig:
     known = [field.name for field in fields(ClientConfig)]
     of_a_store = {field.name for field in fields(StoreConfig)}
     for name in settings:
-        if name in of_a_store:
+        if name in of_a_store and name not in known:
             raise IllegalArgumentException(
                 f"{name} is a setting of the server, or of a store opened by its directory: a client of a "
                 "server cannot change it"
