@@ -67,6 +67,43 @@ def put_rows(
     raise RetriesExhaustedWithDetailsException(failures)
 
 
+def one_row(
+    place: Place, row: RowData, nonce: tuple[int, int], timestamp: int | None, durability: Durability
+) -> tuple[Any, ...]:
+    """The arguments of PUT_ROWS for one row: the first attempt of the shortest way."""
+    key, data = row
+    group = (place.id16, (tuple(data),), ((key, 0, tuple(data.values())),), nonce)
+    return (group,), timestamp, int(durability)
+
+
+def read_one(answer: Any) -> HBaseIOException | None:
+    """Why the row of ``one_row`` was not written."""
+    if len(answer) == 1:
+        _, kind, payload = answer[0]
+        return None if kind == OK else decode_fault(payload)
+    return DoNotRetryIOException("the server's answer lacks the outcome of some rows")
+
+
+def resume_one(
+    locator: Locator,
+    nonces: Nonces,
+    table: str,
+    row: RowData,
+    timestamp: int | None,
+    durability: Durability,
+    retries: Retries,
+    used: Regions,
+    number: int,
+    error: HBaseIOException,
+) -> Steps[None]:
+    """Go on after a first attempt that failed, with the number it had."""
+    run = _PutRun(nonces, [row], timestamp, int(durability))
+    run.begin(used.of(row[0]), number)
+    yield from run.steps(locator, table, retries, used, error)
+    if run.failures:
+        raise run.failures[0][1]
+
+
 def _slices(rows: Sequence[RowData]) -> Iterator[Sequence[RowData]]:
     """The rows in parts that fit a frame."""
     for begin in range(0, len(rows), FRAME_ROWS):
@@ -110,30 +147,42 @@ class _PutRun:
         self._timestamp = timestamp
         self._durability = durability
         self._numbers: list[int] = []
+        self._first: list[_Group] = []
         self.failures: Failures = []  # in the order of the rows
         self.written = 0
         self.fatal: HBaseIOException | None = None  # the reason of a whole group
 
-    def steps(self, locator: Locator, table: str, retries: Retries) -> Steps[None]:
-        """Write, and try again where that can help."""
-        groups: list[_Group] = []
-        fresh: Sequence[RowData] = self._rows
+    def begin(self, place: Place, number: int) -> None:
+        """All rows were sent to one region already, with this number."""
+        self._numbers.append(number)
+        self._first = [_Group(place, self._rows, number, None)]
+
+    def steps(
+        self,
+        locator: Locator,
+        table: str,
+        retries: Retries,
+        regions: Regions | None = None,
+        trouble: HBaseIOException | None = None,
+    ) -> Steps[None]:
+        """Write, and try again where that can help; ``trouble`` is what ``begin``'s attempt ended with."""
+        groups = self._first
+        fresh: Sequence[RowData] = () if groups else self._rows
+        if trouble is not None:
+            groups = [group for group in groups if self._settle(group, trouble)]
         try:
             while groups or fresh:
-                regions: Regions | None = None
-                trouble: HBaseIOException | None = None
-                try:
-                    regions = yield from locator.regions(table, retries)
-                    groups = self._placed(groups, fresh, regions)
-                    fresh = ()
-                    servers = _by_server(groups)
-                except HBaseIOException as error:
-                    trouble = error
-                else:
-                    answers = yield Calls(
-                        [self._call(*server, retries.deadline) for server in servers.items()]
-                    )
-                    groups, trouble = self._take(servers, answers)
+                if trouble is None:
+                    try:
+                        regions = yield from locator.regions(table, retries)
+                        groups = self._placed(groups, fresh, regions)
+                        fresh = ()
+                        servers = _by_server(groups)
+                    except HBaseIOException as error:
+                        trouble = error
+                    else:
+                        calls = [self._call(*server, retries.deadline) for server in servers.items()]
+                        groups, trouble = self._take(servers, (yield Calls(calls)))
                 if trouble is None:
                     continue
                 try:
@@ -144,6 +193,7 @@ class _PutRun:
                     break
                 if may_have_moved(trouble):
                     locator.forget(table, regions)
+                regions = trouble = None
                 yield Sleep(pause)
         finally:
             for number in self._numbers:
