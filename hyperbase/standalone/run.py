@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -179,7 +180,7 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> int:
         await server.start()
     except HBaseIOException:
         raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be one
         raise ServerStartError(_bind_problem(config, error)) from error
     entry = _entry(config, server)
     try:
@@ -236,11 +237,13 @@ def _endpoint_lines(config: ServerConfig, server: StandaloneServer) -> list[str]
     return lines
 
 
-def _bind_problem(config: ServerConfig, error: OSError) -> str:
-    code = error.errno or 0
-    reason = os.strerror(code) if code > 0 else str(error)
-    hint = _BIND_HINTS.get(code)
-    return f"cannot listen on {config.bind} port {config.port}: {hint or reason}"
+def _bind_problem(config: ServerConfig, error: OSError | UnicodeError) -> str:
+    code = (isinstance(error, OSError) and error.errno) or 0
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        reason = _BIND_HINTS[errno.EADDRNOTAVAIL]
+    else:
+        reason = _BIND_HINTS.get(code) or (os.strerror(code) if code > 0 else str(error))
+    return f"cannot listen on {config.bind} port {config.port}: {reason}"
 
 
 def is_loopback(host: str) -> bool:

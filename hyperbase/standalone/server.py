@@ -154,9 +154,13 @@ class StandaloneServer:
     async def _release(self) -> None:
         def release() -> None:
             for pool in self._pools:
-                pool.stop()
-            if self._backend is not None:
-                self._backend.close()
+                pool.stop(wait=False)
+            try:
+                if self._backend is not None:
+                    self._backend.close()  # also ends the compactions that clients have asked for
+            finally:
+                for pool in self._pools:
+                    pool.stop(wait=True)
 
         self.rpc.close_listener()
         await _in_thread(release)

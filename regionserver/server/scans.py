@@ -41,7 +41,12 @@ class ScanService:
         scan = decode_scan(fields)
         self._streams.admit(call)
         source = RowSource(region, scan)
-        inline = scan.limit is not None and scan.limit <= INLINE_ROWS and scan.filter is None
+        inline = (
+            scan.limit is not None
+            and scan.limit <= INLINE_ROWS
+            and scan.filter is None
+            and not region.scan_would_read_disk(scan.start)
+        )
         self._streams.start(call, credit, source, inline=inline)
         return PENDING
 

@@ -107,6 +107,6 @@ class WorkPool:
         self._pieces -= 1
         function(*arguments)
 
-    def stop(self) -> None:
-        """Finish what is under way, drop what waits."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def stop(self, *, wait: bool) -> None:
+        """Drop what waits; ``wait`` until what is under way has ended."""
+        self._executor.shutdown(wait=wait, cancel_futures=True)

@@ -160,6 +160,29 @@ def test_a_daemon_that_cannot_start_says_why(here: Path) -> None:
     assert not (here / DATA / SERVER_FILE).exists()
 
 
+@pytest.mark.parametrize("closed", [">&- 2>&-", "<&- >&- 2>&-", "<&-"])
+def test_streams_that_are_closed_are_not_given_to_the_store(here: Path, closed: str) -> None:
+    command = f'exec "{sys.executable}" -m hyperbase.cli start --port 0 --log-file server.log {closed}'
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=here,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not (here / DATA / SERVER_FILE).exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        links = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        assert not any(str(here) in link or "socket" in link for link in links), links
+        assert said("stop", cwd=here, code=0)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 # -- what a crash leaves ---------------------------------------------------------------------------
 
 
@@ -263,9 +286,10 @@ def test_a_port_that_is_taken(here: Path) -> None:
         pass
 
 
-def test_an_address_of_another_machine(here: Path) -> None:
-    text = said("start", "--port", 0, "--bind", "192.0.2.1", cwd=here, code=2)
-    assert "cannot listen on 192.0.2.1 port 0: this machine has no such address" in text
+@pytest.mark.parametrize("address", ["192.0.2.1", "no.such.host.invalid", ".."])
+def test_an_address_of_another_machine(here: Path, address: str) -> None:
+    text = said("start", "--port", 0, "--bind", address, cwd=here, code=2)
+    assert text.startswith(f"hyperbase: cannot listen on {address} port 0: this machine has no such address")
 
 
 def test_a_directory_that_another_process_has_open(here: Path) -> None:

@@ -272,6 +272,15 @@ def test_values_are_shown_with_their_unit(name: str, value: object, text: str) -
     assert human(name, value) == text
 
 
+@pytest.mark.parametrize("section", SECTIONS)
+def test_what_is_shown_can_be_written(section: str) -> None:
+    group = SECTIONS[section]
+    for name in names_of(section):
+        kind, default = group.kinds()[name], getattr(group(), name)
+        if kind != "str":
+            assert number_of_text(name, human(name, default), integer=kind == "int") == default
+
+
 # -- errors name the source, the key and the closest key -------------------------------------------
 
 

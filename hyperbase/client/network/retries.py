@@ -62,6 +62,11 @@ def outcome_unknown(error: BaseException) -> bool:
     return isinstance(error, _OUTCOME_UNKNOWN)
 
 
+def _of_the_disk(error: HBaseIOException) -> bool:
+    """The server's disk refused (it is full, or broken): no matter of a moment, its user has to know."""
+    return type(error) is HBaseIOException and error.errno is not None
+
+
 class Retries:
     """The attempts of one operation.
 
@@ -91,7 +96,7 @@ class Retries:
         Raises:
             RetriesExhaustedException: there is none; or ``error`` itself, when it is final.
         """
-        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)):
+        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)) or _of_the_disk(error):
             raise error
         if error.errno in _FINAL_ERRNOS:
             raise error

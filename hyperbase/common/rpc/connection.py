@@ -31,7 +31,7 @@ from hyperbase.common.wire.frames import (
     pack_compressed,
     pack_frame,
 )
-from hyperbase.common.wire.messages import ERROR, OK, PROTOCOL_VERSION, Method
+from hyperbase.common.wire.messages import ERROR, OK, PROTOCOL_VERSION, Method, Priority
 
 if TYPE_CHECKING:
     from hyperbase.common.rpc.server import RpcServer
@@ -54,6 +54,7 @@ class RpcConnection(asyncio.Protocol):
         self.peer = ""
         self.opened_at = server.now()
         self.ready = False  # said HELLO
+        self.of_server = False  # the peer is a server: its calls must not wait behind those of users
         self.writable = True
         self.closing = False
         self._transport: asyncio.Transport | None = None
@@ -155,6 +156,7 @@ class RpcConnection(asyncio.Protocol):
             raise IllegalArgumentException(f"client_id must be {_CLIENT_ID_BYTES} bytes")
         self.client_id = client_id
         self.principal = str(options.get("principal") or "")[:256]
+        self.of_server = options.get("role") == "server"
         limits = self.server.limits
         compress = "zstd" in (options.get("compression") or ())
         self._compress_from = limits.compression_threshold_bytes if compress else 0
@@ -216,6 +218,8 @@ class RpcConnection(asyncio.Protocol):
         if call_id in self.calls:
             raise BadFrameException(f"call id {call_id} is in use")
         priority = server.priority_of(method, arguments)
+        if priority == _USER and self.of_server:
+            priority = _SERVER
         server.admit(self, priority)
         principal = self.principal
         if header is not None:
@@ -306,6 +310,7 @@ class RpcConnection(asyncio.Protocol):
             )
 
 
+_USER, _SERVER = int(Priority.USER), int(Priority.SERVER)
 _CONTROLS = frozenset({_PING, _CANCEL, _CREDIT, _DATA})
 
 
