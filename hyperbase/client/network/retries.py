@@ -6,7 +6,6 @@ the operation's time or number of retries is used up; ``RetriesExhaustedExceptio
 
 from __future__ import annotations
 
-import errno
 import random
 import time
 from typing import NoReturn
@@ -41,8 +40,6 @@ _NOT_NOW = (
     PleaseHoldException,
     CallQueueTooBigException,
 )
-# Nothing gets better by itself with these: the disk is full, or cannot be written.
-_FINAL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 # After these nobody knows whether the call was applied.
 _OUTCOME_UNKNOWN = (ConnectionLostException, CallTimeoutException)
 
@@ -97,8 +94,6 @@ class Retries:
             RetriesExhaustedException: there is none; or ``error`` itself, when it is final.
         """
         if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)) or _of_the_disk(error):
-            raise error
-        if error.errno in _FINAL_ERRNOS:
             raise error
         now = time.monotonic()
         if not self.attempts and not self._limited:
