@@ -1,7 +1,8 @@
 """Whether an operation is tried again, and when: exponential back-off with full jitter, within one time.
 
-Errors below ``DoNotRetryIOException``, and a full disk, end an operation at once. Others are tried again until
-the operation's time or number of retries is used up; ``RetriesExhaustedException`` then carries every cause.
+Errors below ``DoNotRetryIOException``, and those of the server's disk, end an operation at once. Others are
+tried again until the operation's time or number of retries is used up; ``RetriesExhaustedException`` then
+carries every cause.
 """
 
 from __future__ import annotations
