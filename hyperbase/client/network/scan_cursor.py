@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperbase.client.network.locator import Place, Regions
+from hyperbase.client.network.retries import Retries
+from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, UnknownScannerException
 from hyperbase.common.model import Result, Scan
 from hyperbase.common.wire.model_codec import decode_results, encode_scan, join_pieces
 
@@ -145,3 +147,17 @@ class ScanCursor:
                 self.finished = True
             self._key, self._inclusive = high, True
         self._seen = self._skip = 0
+
+
+def pause_after(error: HBaseIOException, retries: Retries) -> float:
+    """How long to wait before a scan goes on; a scanner whose lease ran out is opened again."""
+    if isinstance(error, UnknownScannerException):
+        error = HBaseIOException(str(error))
+    if isinstance(error, DoNotRetryIOException):
+        raise error
+    return retries.after(error)
+
+
+def credit_to_grant(owed: int, credit: int) -> int:
+    """How much of the credit that was used up to give anew: half of it at a time, to send few messages."""
+    return owed if owed * 2 >= credit else 0
