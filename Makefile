@@ -6,7 +6,7 @@ DEMO   ?= hyperbase-demo
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
-.PHONY: install dev demo test check format bench clean
+.PHONY: install dev demo test check format bench bench-network clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,9 @@ format: dev
 
 bench: dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-network: dev
+	$(BIN)/python -m benchmarks.network $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis $(DEMO)

@@ -14,6 +14,7 @@ Importing this package is cheap: what a name needs is loaded when the name is fi
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -119,23 +120,25 @@ def connect(
     table_prefix_separator: bytes | str = b"_",
     **settings: Any,
 ) -> Connection:
-    """Open the store in a directory, which is created when it does not exist.
+    """Connect to servers, or open the store in a directory, which is created when it does not exist.
 
     Args:
-        path: a directory, or its ``file://`` URL.
-        read_only: change nothing on disk; several processes may read at once.
+        path: ``hyperbase://host:port``, or several servers, ``hyperbase://host:port,host:port``; or a
+            directory, or its ``file://`` URL.
+        read_only: of a directory: change nothing on disk; several processes may read at once.
         memstore_limit_bytes, memstore_flush_size_bytes, block_cache_bytes, settings: fields of
-            ``hyperbase.common.config.StoreConfig``; what is not given has the default.
+            ``hyperbase.common.config.StoreConfig`` for a directory, of ``ClientConfig`` (only ``settings``)
+            for servers; what is not given has the default.
         table_prefix, table_prefix_separator: see ``Connection``.
 
     Raises:
         IllegalArgumentException: a URL of another kind, an unknown setting, or one out of range.
         StoreLockedException: another process has the store open. StoreFormatException: not a store.
+        ConnectException: no server is there.
     """
     from hyperbase.client.connection import Connection
-    from hyperbase.client.location import local_path
+    from hyperbase.client.network.address import is_server_url
 
-    directory = local_path(path)
     given = {
         "memstore_limit_bytes": memstore_limit_bytes,
         "memstore_flush_size_bytes": memstore_flush_size_bytes,
@@ -143,10 +146,26 @@ def connect(
         **settings,
     }
     chosen = {name: value for name, value in given.items() if value is not None}
+    opener: Callable[[], Any]
+    if is_server_url(path):
+        from hyperbase.client.network.opening import server_opener
+
+        opener = server_opener(str(path), read_only, chosen)
+    else:
+        opener = _directory_opener(path, read_only, chosen)
+    return Connection(opener, table_prefix=table_prefix, table_prefix_separator=table_prefix_separator)
+
+
+def _directory_opener(
+    path: str | os.PathLike[str], read_only: bool, settings: dict[str, Any]
+) -> Callable[[], Any]:
+    from hyperbase.client.location import local_path
+
+    directory = local_path(path)
 
     def opener() -> Any:
         from hyperbase.embedded import open_backend
 
-        return open_backend(directory, read_only, chosen)
+        return open_backend(directory, read_only, settings)
 
-    return Connection(opener, table_prefix=table_prefix, table_prefix_separator=table_prefix_separator)
+    return opener

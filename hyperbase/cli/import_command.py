@@ -18,8 +18,12 @@ from hyperbase.cli.console import CommandError, ExitCode, ProgressBar, say
 from hyperbase.cli.readers import FORMATS, Chunk, ReadOptions, Reject, first_line, format_of, open_reader
 from hyperbase.cli.rejects import RejectFile
 from hyperbase.cli.values import ENCODERS, encode_text, parse_timestamp, parse_types
-from hyperbase.common.errors import HBaseIOException, RetriesExhaustedWithDetailsException
-from hyperbase.common.model import MAX_ROW_LENGTH, Put, Result
+from hyperbase.common.errors import (
+    HBaseIOException,
+    IllegalArgumentException,
+    RetriesExhaustedWithDetailsException,
+)
+from hyperbase.common.model import MAX_ROW_LENGTH, Put
 
 if TYPE_CHECKING:
     from hyperbase.client.connection import Connection
@@ -324,6 +328,8 @@ class Importer:
         except RetriesExhaustedWithDetailsException as error:
             reasons = {key: first_line(cause) for key, cause in error.failures}
             return {line: reasons[key] for line, key, _, _ in rows if key in reasons}
+        except IllegalArgumentException:  # one cell is too large: it was the end of the whole batch
+            return self._put_with_stamps(table, rows)
         return {}
 
     @staticmethod
@@ -336,11 +342,13 @@ class Importer:
             for column, value in data.items():
                 put.add(column, value)
             puts.append(put)
-        outcomes: Sequence[Result | Any] = table.run_batch(puts)
         failed = {}
-        for (line, _, _, _), outcome in zip(rows, outcomes, strict=True):
-            if isinstance(outcome, HBaseIOException):
-                failed[line] = first_line(outcome)
+        for (line, _, _, _), put, outcome in zip(rows, puts, table.run_batch(puts), strict=True):
+            if isinstance(outcome, HBaseIOException):  # perhaps for the sake of another row: alone, then
+                try:
+                    table.put(put)
+                except HBaseIOException as error:
+                    failed[line] = first_line(error)
             elif isinstance(outcome, Exception):
                 raise outcome
         return failed

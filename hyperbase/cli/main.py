@@ -12,7 +12,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hyperbase.cli import demo_command, export_command, import_command, inspect_commands, shell_command
+from hyperbase.cli import (
+    config_command,
+    demo_command,
+    export_command,
+    import_command,
+    inspect_commands,
+    server_commands,
+    shell_command,
+)
 from hyperbase.cli.console import CommandError, ExitCode, warn
 from hyperbase.common.errors import (
     DoNotRetryIOException,
@@ -58,12 +66,15 @@ def build_parser() -> argparse.ArgumentParser:
     import_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
+    server_commands.add_parsers(subparsers)
+    config_command.add_parser(subparsers)
     shell_command.add_parser(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. Usage errors of argparse leave with code 2."""
+    _occupy_standard_streams()
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.version:
@@ -83,6 +94,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _explain(error)
     return code
+
+
+def _occupy_standard_streams() -> None:
+    """A standard stream that the caller closed becomes the null device.
+
+    Else its number, and what is printed, would go to the next file that is opened, perhaps of the store.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(number, True)
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, closefd=False, encoding="utf-8"))
 
 
 class _OneLine(logging.Formatter):

@@ -49,7 +49,8 @@ class TableBackend(Protocol):
     ) -> None:
         """Write ``(row, {b"family:qualifier": value})`` in order, with one sync. Keys and values are bytes.
 
-        Raises RetriesExhaustedWithDetailsException when some rows were refused; the others are written.
+        Raises IllegalArgumentException for a cell that is too large: then nothing is written.
+        Raises RetriesExhaustedWithDetailsException when other rows were refused; the good ones are written.
         """
 
     def put(self, put: Put) -> None: ...
@@ -70,7 +71,8 @@ class TableBackend(Protocol):
         """One outcome per action, in the order given; good actions are applied though others fail.
 
         A Get gives its Result, an Increment or Append its Result, a Put or Delete ``None``, a CheckAndMutate
-        its pair, a failed action its exception.
+        its pair, a failed action its exception. A cell that is too large fails every put and delete of the
+        batch that goes to its region.
         """
 
     def scan(self, scan: Scan) -> Iterator[list[Result]]:
@@ -85,7 +87,10 @@ class TableBackend(Protocol):
 
 
 class Backend(Protocol):
-    """A store: its tables, its catalogue, its maintenance."""
+    """A store: its tables, its catalogue, its maintenance.
+
+    A backend that also has ``reconnect_after_fork()`` can be used in a forked child once that was called.
+    """
 
     def table(self, name: str) -> TableBackend:
         """A handle; whether the table exists is found out by its calls."""

@@ -112,6 +112,8 @@ class Batch:
         Raises:
             RetriesExhaustedWithDetailsException: some rows were refused, the other rows of that step are
                 written; deletes are not sent when a put was refused.
+            IllegalArgumentException: a cell is too large; nothing was written (of rows that choose their
+                ``wal``, those that are logged go first and on their own).
             TableNotFoundException, TableNotEnabledException, StoreClosedException: nothing was written.
         """
         if not self._puts and not self._deletes:

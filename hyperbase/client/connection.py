@@ -1,7 +1,7 @@
 """Connection: the door to a store. It hands out Tables and an Admin, and can be opened anew after a close.
 
-Threads: one Connection serves any number of threads. A Connection belongs to the process that opened it:
-in a forked child it is closed.
+Threads: one Connection serves any number of threads. A Connection to a directory belongs to the process that
+opened it: in a forked child it is closed. One to a server goes on in the child, with sockets of its own.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ class Connection:
         """
         with self._lock:
             if self._backend is None:
-                backend = self._opener()
-                self._closer = weakref.finalize(self, _close_forgotten, backend, os.getpid())
-                self._closer.atexit = False  # _close_all does that
-                self._backend = backend
-                _connections.add(self)
+                self._hold(self._opener())
+
+    def _hold(self, backend: Backend) -> None:
+        self._closer = weakref.finalize(self, _close_forgotten, backend, os.getpid())
+        self._closer.atexit = False  # _close_all does that
+        self._backend = backend
+        _connections.add(self)
 
     def close(self) -> None:
         """Close the store; nothing happens when it is closed. Later calls raise StoreClosedException."""
@@ -124,10 +126,16 @@ class Connection:
 
     def _forget_after_fork(self) -> None:
         self._lock = threading.Lock()  # another thread of the parent may have held it
-        self._inherited, self._backend = self._backend, None
+        backend = self._backend
         if self._closer is not None:
             self._closer.detach()
             self._closer = None
+        reconnect = getattr(backend, "reconnect_after_fork", None)
+        if backend is not None and reconnect is not None:
+            reconnect()
+            self._hold(backend)
+        else:
+            self._inherited, self._backend = backend, None
 
     # -- what it leads to --------------------------------------------------------------------------------
 
@@ -235,9 +243,10 @@ atexit.register(_close_all)
 
 
 def _after_fork_in_child() -> None:
-    for connection in list(_connections):
-        connection._forget_after_fork()
+    connections = list(_connections)
     _connections.clear()
+    for connection in connections:
+        connection._forget_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hyperbase.client.arrow import as_reader, check_layout, column_types, make_scan, wide_columns
 from hyperbase.client.batch import Batch, make_delete
 from hyperbase.client.checks import before, column_specs, durability, row_data, stamp
+from hyperbase.common.cluster_status import split_server_name
 from hyperbase.common.errors import (
     IllegalArgumentException,
     IllegalStateException,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from hyperbase.client.backend import Backend, TableBackend
     from hyperbase.client.connection import Connection
+    from hyperbase.common.region_info import RegionInfo
 
 _COUNTER = Struct(">q")  # how HBase stores a counter
 
@@ -98,21 +100,10 @@ class Table:
         A table that does not exist has none, as HBase's gateway answers.
         """
         try:
-            regions = self.connection._open_backend().regions(self._full_name)
+            located = self.connection._open_backend().region_locations(self._full_name)
         except TableNotFoundException:
             return []
-        return [
-            {
-                "start_key": region.start_key,
-                "end_key": region.end_key,
-                "id": region.region_id,
-                "name": region.region_name,
-                "version": 1,
-                "server_name": b"",
-                "port": 0,
-            }
-            for region in regions
-        ]
+        return [_region_dict(region, server) for region, server in located]
 
     # -- reading, HappyBase style ------------------------------------------------------------------------
 
@@ -382,7 +373,8 @@ class Table:
 
         One outcome per action, in order: a Result, ``None`` for a Put or Delete, ``(bool, Result | None)``
         for a CheckAndMutate, or the exception of the action that failed while the others were applied.
-        Rows may be served in any order: a Get need not see a Put of its own batch.
+        Rows may be served in any order: a Get need not see a Put of its own batch. A cell that is too large
+        fails every Put and Delete of the batch that goes to its region.
         """
         todo = list(actions)
         for action in todo:
@@ -457,6 +449,19 @@ class Table:
         at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
         into = family.encode("utf-8") if isinstance(family, str) else family
         return self._target().put_arrow(as_reader(data), row_key, at, into)
+
+
+def _region_dict(region: RegionInfo, server: str) -> dict[str, Any]:
+    host, port, _ = split_server_name(server)
+    return {
+        "start_key": region.start_key,
+        "end_key": region.end_key,
+        "id": region.region_id,
+        "name": region.region_name,
+        "version": 1,
+        "server_name": host.encode("utf-8") if port != "0" else b"",
+        "port": int(port or 0),
+    }
 
 
 def _texts_as_bytes(options: dict[str, Any]) -> dict[str, Any]:

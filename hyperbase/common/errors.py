@@ -122,12 +122,48 @@ class RegionTooBusyException(HBaseIOException):
     """Writes come faster than flushes: wait and retry."""
 
 
+class CallQueueTooBigException(HBaseIOException):
+    """The server has as many calls in hand as it may: wait and retry."""
+
+
+class PleaseHoldException(HBaseIOException):
+    """The cluster is starting, or changing its master: wait and retry."""
+
+
+class CallTimeoutException(HBaseIOException):
+    """The time granted to the call was over before it was done; a mutation may still have been applied."""
+
+
+class AccessDeniedException(DoNotRetryIOException):
+    """The principal may not do this."""
+
+
+class CallCancelledException(DoNotRetryIOException):
+    """The caller took the call back."""
+
+
+class ServerStoppedException(HBaseIOException):
+    """The server is stopping and takes no more calls."""
+
+
 class UnknownScannerException(DoNotRetryIOException):
     """The scanner was closed or its lease ran out."""
 
 
+class ConnectException(HBaseIOException):
+    """No connection to the server could be made: nothing was sent."""
+
+
+class ConnectionLostException(HBaseIOException):
+    """The connection ended before the answer came. Whether the call was applied is not known."""
+
+
 class RetriesExhaustedException(HBaseIOException):
-    """Every attempt failed; the last cause is chained."""
+    """Every attempt failed. ``causes`` holds what each failed with; the last is chained."""
+
+    def __init__(self, message: str = "", causes: Sequence[Exception] = ()) -> None:
+        self.causes = list(causes)
+        super().__init__(message)
 
 
 class RetriesExhaustedWithDetailsException(RetriesExhaustedException):

@@ -100,6 +100,12 @@ class RegionInfo:
         set_field(self, "region_name", b"%b.%b." % (hashed, encoded.encode()))
 
     @property
+    def id16(self) -> bytes:
+        """The region's 16 bytes in logs and on the wire: its MD5; hbase:meta's short number, padded."""
+        name = self.encoded_name
+        return bytes.fromhex(name) if len(name) == 32 else name.encode().ljust(16, b"\0")
+
+    @property
     def is_meta(self) -> bool:
         """Whether this is the region of ``hbase:meta``."""
         return self.table == META_TABLE

@@ -84,6 +84,8 @@ def _open_store(root: str, read_only: bool, config: StoreConfig) -> EmbeddedStor
         hint = "mend that, then open it again"
         if not read_only and code in (errno.EROFS, errno.EACCES, errno.EPERM):
             hint = "to read it, open it with read_only=True"
+        if code in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make space, then open it again; read_only=True needs none"
         where = f" ({error.filename})" if error.filename else ""
         raise HBaseIOException(
             code, f"the store {root} cannot be opened: {error.strerror or error}{where}; {hint}"

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
 from hyperbase.common.model import MAX_ROW_LENGTH, MAX_TIMESTAMP, Durability, Put
 from hyperbase.embedded.arrow_types import to_stored
-from hyperbase.embedded.read_ahead import read_ahead
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.bulk_load import bulk_load
 from regionserver.region.lowering import KEY_VALUE_OVERHEAD
+from regionserver.region.read_ahead import read_ahead
 from regionserver.storage.cells import PUT
 from regionserver.storage.store_file import SCHEMA
 

@@ -16,23 +16,26 @@ import pyarrow as pa
 from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
 from hyperbase.common.model import Result, Scan, split_column
 from hyperbase.embedded.arrow_types import ColumnType, column_type
-from hyperbase.embedded.read_ahead import read_ahead
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
+from regionserver.region.read_ahead import read_ahead
+from regionserver.region.region_arrow import (
+    result_cells,
+    result_rows,
+    segment_columns,
+    vectorised,
+    wide_schema,
+)
 from regionserver.region.vector_layout import (
     CELLS_NEED,
     CELLS_SCHEMA,
-    NAMES_NEED,
     WIDE_NEEDS,
     cells_layout,
     count_rows,
-    distinct_columns,
     first_rows_end,
     wide_layout,
 )
-from regionserver.region.vector_scan import RegionReads, Segment, can_vectorise, half_open
-
-VECTOR_LIMIT_ROWS = 2048  # a scan for fewer rows is done before threads have started
+from regionserver.region.vector_scan import RegionReads, Segment, half_open
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -105,13 +108,8 @@ class _Wide:
 
     def results(self, results: Sequence[Result]) -> pa.RecordBatch:
         """Results as a batch; those with none of the columns are left out."""
-        names = [family + b":" + qualifier for family, qualifier in self.columns]
-        known = set(names)
-        found = [(result.row, result.to_dict()) for result in results]
-        kept = [(row, data) for row, data in found if not known.isdisjoint(data)]
-        rows = pa.array([row for row, _ in kept], pa.binary())
-        columns = (pa.array([data.get(name) for _, data in kept], pa.binary()) for name in names)
-        return self.batch(rows, columns)
+        rows, *values = result_rows(results, self.columns, wide_schema(self.columns)).columns
+        return self.batch(rows, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +122,12 @@ class _Source:
 
     @property
     def _vectorised(self) -> bool:
-        limit = self.scan.limit
-        return can_vectorise(self.scan) and (limit is None or limit > VECTOR_LIMIT_ROWS)
+        return vectorised(self.scan)
 
     def cells(self) -> Batches:
         """Batches of ``CELLS_SCHEMA``."""
         if not self._vectorised:
-            return (_result_cells(chunk) for chunk in self._results())
+            return (result_cells(chunk) for chunk in self._results())
         batches = read_ahead(self._segments(), lambda segment: cells_layout(segment.read(CELLS_NEED)))
         return _limited(batches, self.scan.limit)
 
@@ -149,7 +146,7 @@ class _Source:
         """
         found: set[tuple[bytes, bytes]] = set()
         if self._vectorised and self.scan.limit is None:
-            for columns in read_ahead(self._segments(), _segment_columns):
+            for columns in read_ahead(self._segments(), segment_columns):
                 found |= columns
         else:
             for batch in self.cells():
@@ -181,18 +178,6 @@ class _Source:
                 return
 
 
-def _segment_columns(segment: Segment) -> set[tuple[bytes, bytes]]:
-    shapes = segment.shapes()
-    if shapes is None:
-        return distinct_columns(segment.read(NAMES_NEED))
-    return {
-        (read.family, qualifier)
-        for read, shape in shapes
-        for qualifier in shape
-        if read.qualifiers is None or qualifier in read.qualifiers
-    }
-
-
 def _filled(batches: Iterable[pa.RecordBatch | None]) -> Batches:
     return (batch for batch in batches if batch is not None and batch.num_rows)
 
@@ -213,24 +198,3 @@ def _limited(batches: Iterator[pa.RecordBatch | None], limit: int | None) -> Bat
         close = getattr(batches, "close", None)
         if close is not None:
             close()
-
-
-def _result_cells(results: Sequence[Result]) -> pa.RecordBatch:
-    rows, names, stamps, types, values = [], [], [], [], []  # type: ignore[var-annotated]
-    for result in results:
-        rows += [result.row] * len(result.names)
-        names += map(split_column, result.names)
-        stamps += result.timestamp_list()
-        types += result.types or [4] * len(result.names)
-        values += result.values
-    return pa.RecordBatch.from_arrays(
-        [
-            pa.array(rows, pa.binary()),
-            pa.array([family for family, _ in names], pa.binary()),
-            pa.array([qualifier or b"" for _, qualifier in names], pa.binary()),
-            pa.array(stamps, pa.int64()),
-            pa.array(types, pa.uint8()),
-            pa.array(values, pa.binary()),
-        ],
-        schema=CELLS_SCHEMA,
-    )

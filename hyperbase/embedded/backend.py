@@ -164,6 +164,7 @@ class EmbeddedBackend:
             entry = store.entry(name)
             if entry.enabled:
                 raise TableNotDisabledException(f"tableName={name}, state=ENABLED")
+            store.settle(entry)
             regions = store.open_new_regions(entry.infos, entry.descriptor)
             try:
                 store.catalog.set_enabled(name, True)
@@ -205,6 +206,7 @@ class EmbeddedBackend:
                 keys,
                 lambda infos: store.catalog.truncate(entry.descriptor, entry.infos, infos),
             )
+            store.settle(entry, flush=False)
             store.delete_directories(entry.infos)
 
     def drop_table(self, name: str) -> None:
@@ -214,6 +216,7 @@ class EmbeddedBackend:
             parents = [info for info in store.parents if info.table == name]
             store.catalog.delete_table(name, [*entry.infos, *parents])
             store.set_entry(name, None)
+            store.settle(entry, flush=False)
             store.parents = [info for info in store.parents if info.table != name]
             store.delete_directories([*entry.infos, *parents])
 
@@ -233,6 +236,9 @@ class EmbeddedBackend:
 
     def _find_region(self, name: str) -> Region | None:
         for region in list(self.store.engine.regions.values()):
+            entry = self.store.tables.get(region.info.table)
+            if entry is not None and not entry.enabled:
+                continue
             text = region.info.region_name
             if name in (region.info.encoded_name, region.name, text.decode("utf-8", "replace")):
                 return region

@@ -2,7 +2,7 @@
 
 | row | columns |
 |---|---|
-| region name | info:regioninfo (HBase's protobuf), info:state |
+| region name | info:regioninfo (HBase's protobuf), info:state, of a server also info:server … |
 | .. of a split parent | also info:splitA, info:splitB |
 | .. of a merged region | also info:merge0000, info:merge0001 |
 | table name | table:state (HBase's protobuf), table:descriptor (ours: msgpack) |
@@ -13,6 +13,7 @@ Every change is one ``mutate_rows``: several rows, one log record, all or none.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ import msgpack
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, NamespaceDescriptor, TableDescriptor
 from hyperbase.common.model import Delete, Mutation, Put, RowMutations, Scan
 from hyperbase.common.region_info import META_REGION, RegionInfo
+from hyperbase.common.server_name import ServerName
 from regionserver.region.mutations import mutate_rows
 from regionserver.region.region import Region
 
@@ -35,6 +37,7 @@ META_DIRECTORY = f"data/hbase/meta/{META_REGION.encoded_name}"
 BUILT_IN_NAMESPACES = ("default", "hbase")
 
 # HBase's TableState protobuf: field 1, an enum. Persisted: numbers are never reused.
+_STARTCODE = struct.Struct(">q")
 ENABLED, DISABLED = b"\x08\x00", b"\x08\x01"
 
 
@@ -54,6 +57,7 @@ class Catalog:
 
     def __init__(self, region: Region) -> None:
         self._region = region
+        self.server: ServerName | None = None  # who serves the regions; None: this process alone
 
     def read(self) -> CatalogSnapshot:
         """The whole catalogue."""
@@ -99,7 +103,7 @@ class Catalog:
         put = Put(descriptor.name)
         put.add(b"table:descriptor", msgpack.packb(descriptor.to_dict()))
         put.add(b"table:state", ENABLED if enabled else DISABLED)
-        self._write([put, *(region_put(info) for info in regions)])
+        self._write([put, *(self._region_put(info) for info in regions)])
 
     def set_enabled(self, table: str, enabled: bool) -> None:
         self._write([Put(table).add(b"table:state", ENABLED if enabled else DISABLED)])
@@ -112,31 +116,43 @@ class Catalog:
     ) -> None:
         """Other regions for the same table, which ends enabled."""
         put = Put(descriptor.name).add(b"table:state", ENABLED)
-        self._write([*(region_delete(i) for i in remove), *(region_put(i) for i in add), put])
+        self._write([*(region_delete(i) for i in remove), *(self._region_put(i) for i in add), put])
 
     def split(self, parent: RegionInfo, first: RegionInfo, second: RegionInfo) -> None:
         """The one commit point of a split; ``parent`` says offline and split."""
         put = Put(parent.region_name)
         put.add(b"info:regioninfo", parent.to_bytes()).add(b"info:state", b"SPLIT")
         put.add(b"info:splitA", first.to_bytes()).add(b"info:splitB", second.to_bytes())
-        self._write([put, region_put(first), region_put(second)])
+        self._write([put, self._region_put(first), self._region_put(second)])
 
     def merge(self, parents: Sequence[RegionInfo], merged: RegionInfo) -> None:
         """The one commit point of a merge."""
-        put = region_put(merged)
+        put = self._region_put(merged)
         for number, parent in enumerate(parents):
             put.add(b"info:merge%04d" % number, parent.to_bytes())
         self._write([*(region_delete(parent) for parent in parents), put])
 
+    def locate(self, regions: Iterable[RegionInfo]) -> None:
+        """Note who serves these regions: in one commit."""
+        puts = [self._location(Put(info.region_name)) for info in regions]
+        if puts and self.server is not None:
+            self._write(puts)
+
+    def _region_put(self, info: RegionInfo) -> Put:
+        """The catalogue row of an online region."""
+        put = Put(info.region_name)
+        put.add(b"info:regioninfo", info.to_bytes()).add(b"info:state", b"OPEN")
+        return self._location(put)
+
+    def _location(self, put: Put) -> Put:
+        if self.server is not None:
+            put.add(b"info:server", self.server.address)
+            put.add(b"info:serverstartcode", _STARTCODE.pack(self.server.startcode))
+        return put
+
     def forget_parent(self, parent: RegionInfo) -> None:
         """A split parent whose files nobody refers to any more."""
         self._write([region_delete(parent)])
-
-
-def region_put(info: RegionInfo) -> Put:
-    """The catalogue row of an online region."""
-    put = Put(info.region_name)
-    return put.add(b"info:regioninfo", info.to_bytes()).add(b"info:state", b"OPEN")
 
 
 def region_delete(info: RegionInfo) -> Delete:

@@ -24,6 +24,7 @@ from hyperbase.embedded.catalog import META_DIRECTORY
 from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
 from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
 from regionserver.region.markers import MERGE, SPLIT, note_event
+from regionserver.region.nonces import Nonces
 from regionserver.region.region import Region
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def _replace_regions(
 def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Region]) -> None:
     """The first manifest of a region made from others: references to their files, their ids and nonces."""
     stores: dict[bytes, list[FileEntry]] = {}
-    nonces: dict[bytes, object] = {}
+    nonces, now = Nonces(), store.engine.clock()
     for parent in parents:
         for family, entries in parent.manifest.stores.items():
             for entry in entries:
@@ -136,7 +137,7 @@ def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Re
                 if not stop or start < stop:
                     reference = replace(entry, start=start, stop=stop, reference=True, major=False)
                     stores.setdefault(family, []).append(reference)
-        nonces.update(parent.manifest.nonces)
+        nonces.load(dict(parent.manifest.nonces), now)
     manifest = Manifest(
         epoch=1,
         flushed_sequence_id=max(parent.next_sequence_id - 1 for parent in parents),
@@ -145,7 +146,7 @@ def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Re
             family: tuple(sorted(entries, key=lambda entry: -entry.sequence_id))
             for family, entries in stores.items()
         },
-        nonces=nonces,
+        nonces=nonces.export(now),
     )
     ManifestStore(store.fs, region_directory(info)).write(manifest)
 
@@ -197,7 +198,10 @@ def maintain(store: EmbeddedStore, region: Region) -> None:
 def maybe_split(store: EmbeddedStore, region: Region) -> bool:
     """Split a region whose largest Store has outgrown MAX_FILESIZE. The caller holds ``store.ddl``."""
     descriptor = region.descriptor
+    table = region.info.table
     if region.info.is_meta or not descriptor.split_enabled or not store.switches["split"]:
+        return False
+    if not store.entry(table).enabled:
         return False
     limit = descriptor.max_file_size or store.config.max_file_size_bytes
     largest = max(

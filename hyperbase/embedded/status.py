@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def server_name(store: EmbeddedStore) -> str:
-    """``localhost,0,startcode``: an embedded store listens nowhere."""
+    """``host,port,startcode`` of the server whose store it is; an embedded store listens nowhere: port 0."""
+    if store.catalog.server is not None:
+        return str(store.catalog.server)
     return f"localhost,0,{round(store.engine.started_at * 1000)}"
 
 

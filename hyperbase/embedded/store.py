@@ -2,7 +2,7 @@
 
 Opening: lock → identity → log of hbase:meta → catalogue → regions → their log records → online. Every
 region is opened and replayed, those of disabled tables too, so nothing in the log is passed over; a
-disabled table's regions are then flushed and closed.
+disabled table's regions are then flushed and closed, or wait for that when the disk is full.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperbase.client.admin import SWITCHES
-from hyperbase.common.config import StoreConfig
+from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
     HBaseIOException,
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 IDENTITY_FILE = "hyperbase.json"
 LOCK_FILE = "LOCK"
 FORMAT_VERSION = 1  # Persisted: numbers are never reused.
+# What a server keeps beside the store: its settings, where it listens, its logs.
+_OF_A_SERVER = re.compile(r"hyperbase\.toml|server\.json|.+\.log(\.[0-9]+)?")
 RELOCATE_TIMEOUT_S = 60.0
 
 
@@ -156,7 +159,8 @@ class EmbeddedStore:
         if self.fs.exists(IDENTITY_FILE):
             return
         known = {LOCK_FILE, "WALs", "oldWALs", "data"}
-        foreign = [name for name in self.fs.list("") if name not in known]
+        names = [name for name in self.fs.list("") if not _OF_A_SERVER.fullmatch(name)]
+        foreign = [name for name in names if name not in known]
         if foreign:
             raise StoreFormatException(
                 f"{self.path} is not a Hyperbase store: it holds {foreign[0]!r} and no {IDENTITY_FILE}. "
@@ -216,11 +220,31 @@ class EmbeddedStore:
             regions, infos = by_table.get(table, []), found.regions.get(table, [])
             enabled = found.enabled[table]
             if not enabled and not self.read_only:
-                for region in regions:
-                    engine.close_region(region)
+                self._close_disabled(regions)
             self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
         if not self.read_only:
             self._remove_orphans()
+
+    def _close_disabled(self, regions: Sequence[Region]) -> None:
+        """Flush and close what the log had for a disabled table.
+
+        On a full disk it stays in memory and in the log: the other tables must be served all the same.
+        """
+        for region in regions:
+            try:
+                self.engine.close_region(region)
+            except OSError as error:
+                logger.warning("kept in memory region=%s error=%s", region.name, error)
+
+    def settle(self, entry: TableEntry, *, flush: bool = True) -> None:
+        """Close what the opening could not flush of a disabled table; without ``flush`` it is forgotten.
+
+        Raises:
+            HBaseIOException: there is still no room. Nothing is lost.
+        """
+        mine = set(entry.infos)
+        for region in [one for one in self.engine.regions.values() if one.info in mine]:
+            self.engine.close_region(region, flush=flush)
 
     def _remove_orphans(self) -> None:
         """Delete region directories that neither the catalogue nor a reference names."""
@@ -439,6 +463,7 @@ class EmbeddedStore:
     def _regions_to_persist(self, entry: TableEntry) -> Sequence[Region]:
         if entry.enabled:
             return entry.regions
+        self.settle(entry)
         regions = [self.open_new_region(info, entry.descriptor) for info in entry.infos]
         for region in regions:
             self.engine.close_region(region)
@@ -454,8 +479,7 @@ def region_directory(info: RegionInfo) -> str:
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:
     """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
     given = {name: value for name, value in settings.items() if value is not None}
-    base = StoreConfig()
-    limit = given.get("memstore_limit_bytes")
-    if isinstance(limit, int) and "memstore_flush_size_bytes" not in given:
-        given["memstore_flush_size_bytes"] = min(base.memstore_flush_size_bytes, max(1, limit // 2))
-    return base.with_settings(**given) if given else replace(base)
+    derived = derived_flush_size_bytes(given)
+    if derived is not None:
+        given["memstore_flush_size_bytes"] = derived
+    return StoreConfig().with_settings(**given)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyperbase.common.errors import (
+    DoNotRetryIOException,
     HBaseIOException,
+    IllegalArgumentException,
     NotServingRegionException,
     RetriesExhaustedWithDetailsException,
 )
@@ -27,8 +30,10 @@ from hyperbase.common.model import (
 )
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from regionserver.region.commit import Commit
+from regionserver.region.lowering import largest_key_value
 from regionserver.region.mutations import CheckOutcome, delete_row, submit_check, submit_mutation
 from regionserver.region.region import Region
+from regionserver.region.row_pieces import cut_rows
 from regionserver.storage.edits import LoweredRow
 
 if TYPE_CHECKING:
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
 SUBMIT_ROWS = 4096  # most rows of one log record
 SUBMIT_BYTES = 16 * 1024 * 1024  # of a record with several rows; back-pressure works record by record
+UNSYNCED_RECORDS = 16  # of one call: what waits for the disk is held in memory twice
 UNSYNCED_STEPS = 256  # of a batch: until they are synced, a hot row cannot be folded and costs ever more
 
 T = TypeVar("T")
@@ -99,29 +105,23 @@ class EmbeddedTable:
         timestamp: int | None,
         durability: Durability,
     ) -> None:
-        for begin in range(0, len(rows), SUBMIT_ROWS):
-            self._put_group(
-                rows[begin : begin + SUBMIT_ROWS] if len(rows) > SUBMIT_ROWS else rows, timestamp, durability
-            )
-
-    def _put_group(
-        self,
-        rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]],
-        timestamp: int | None,
-        durability: Durability,
-    ) -> None:
+        if not rows:
+            return
         entry = self._store.enabled_entry(self.name)
         if len(entry.regions) == 1:
-            lower = entry.regions[0].lowering.dict_row
+            region = entry.regions[0]
+            lower = region.lowering.dict_row
             try:
                 lowered = [lower(row, data, timestamp) for row, data in rows]
+            except IllegalArgumentException:
+                raise  # as HBase's client, which looks at every row before it sends the first
             except HBaseIOException:
-                lowered = []
-            if lowered:
+                pass
+            else:
                 for part in _records(lowered):
-                    self._submit_group(entry, entry.regions[0], part, durability).wait()
+                    self._submit_group(entry, region, part, durability).wait()
                 return
-        self._put_one_by_one(rows, timestamp, durability)
+        self._put_by_region(entry, rows, timestamp, durability)
 
     def _submit_group(
         self, entry: TableEntry, region: Region, rows: Sequence[LoweredRow], durability: Durability
@@ -145,30 +145,30 @@ class EmbeddedTable:
                         commit.wait()
                     return commits[-1]
 
-    def _put_one_by_one(
+    def _put_by_region(
         self,
+        entry: TableEntry,
         rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]],
         timestamp: int | None,
         durability: Durability,
     ) -> None:
-        """Rows of several regions, or with some that are refused: the good ones are written."""
-        if not rows:
-            return
-        entry = self._store.enabled_entry(self.name)
+        """Rows of several regions, or some of a family that is not there: the good ones are written."""
         groups: dict[Region, list[LoweredRow]] = {}
         failures: list[tuple[bytes, Exception]] = []
         for row, data in rows:
             region = entry.region_of(row)
             try:
                 groups.setdefault(region, []).append(region.lowering.dict_row(row, data, timestamp))
+            except IllegalArgumentException:
+                raise
             except HBaseIOException as error:
                 failures.append((row, error))
-        commits = [
-            self._submit_group(entry, region, part, durability)
-            for region, group in groups.items()
-            if group
-            for part in _records(group)
-        ]
+        commits: deque[Commit] = deque()
+        for region, group in groups.items():
+            for part in _records(group) if group else ():
+                commits.append(self._submit_group(entry, region, part, durability))
+                if len(commits) > UNSYNCED_RECORDS:
+                    commits.popleft().wait()
         for commit in commits:
             commit.wait()
         if failures and len(rows) == 1:
@@ -209,9 +209,12 @@ class EmbeddedTable:
         for index, action in enumerate(actions):
             if isinstance(action, Get):
                 outcomes[index] = self._attempt(lambda get=action: self.get(get))  # type: ignore[misc]
+        self._refuse_with_oversized(actions, outcomes)
         self._submit_simple(actions, outcomes, pending)
         for index, action in enumerate(actions):
             if isinstance(action, (Get, Put)) or (isinstance(action, Delete) and not action.needs_read):
+                continue
+            if outcomes[index] is not None:
                 continue
             submit = submit_check if isinstance(action, CheckAndMutate) else submit_mutation
             found = self._attempt(
@@ -232,6 +235,25 @@ class EmbeddedTable:
                 outcomes[index] = Result(actions[index].row)
         return outcomes
 
+    def _refuse_with_oversized(self, actions: Sequence[Action], outcomes: list[Outcome]) -> None:
+        """A cell that is too large fails every put and delete of its region, as HBase's server does it."""
+        limit = self._store.config.max_key_value_bytes
+        largest = [largest_key_value(action) if isinstance(action, Put) else 0 for action in actions]
+        if not 0 < limit < max(largest, default=0):
+            return
+        entry = self._store.enabled_entry(self.name)
+        refused = {
+            entry.region_of(action.row): DoNotRetryIOException(
+                f"Cell of row {action.row!r} with size {size} exceeds limit of {limit} bytes "
+                "(max_key_value_bytes); no put and no delete of the batch in its region was applied"
+            )
+            for action, size in zip(actions, largest, strict=True)
+            if size > limit
+        }
+        for index, action in enumerate(actions):
+            if isinstance(action, (Put, Delete)):
+                outcomes[index] = refused.get(entry.region_of(action.row))
+
     def _submit_simple(
         self, actions: Sequence[Action], outcomes: list[Outcome], pending: list[tuple[int, Commit]]
     ) -> None:
@@ -239,6 +261,8 @@ class EmbeddedTable:
         entry = self._store.enabled_entry(self.name)
         groups: dict[tuple[Region, Durability], list[tuple[int, LoweredRow]]] = {}
         for index, action in enumerate(actions):
+            if outcomes[index] is not None:
+                continue
             if isinstance(action, Put) or (isinstance(action, Delete) and not action.needs_read):
                 region = entry.region_of(action.row)
                 try:
@@ -333,7 +357,7 @@ class _ScanRun:
                     self._last_row = chunk[-1].row
                     if left is not None:
                         left -= len(chunk)
-                    yield chunk if scan.batch is None else _cut(chunk, scan.batch)
+                    yield chunk if scan.batch is None else cut_rows(chunk, scan.batch)
                     if left == 0:
                         return
                     if region.closed:
@@ -397,27 +421,3 @@ def _copy_scan(scan: Scan) -> Scan:
         for slot in getattr(cls, "__slots__", ()):
             setattr(copied, slot, getattr(scan, slot))
     return copied
-
-
-def _cut(results: Sequence[Result], batch: int) -> list[Result]:
-    """Results of at most ``batch`` cells; all but a row's last are partial."""
-    out: list[Result] = []
-    for result in results:
-        count = len(result.names)
-        if count <= batch:
-            out.append(result)
-            continue
-        stamps = result.timestamp_list()
-        for begin in range(0, count, batch):
-            end = begin + batch
-            out.append(
-                Result(
-                    result.row,
-                    result.names[begin:end],
-                    result.values[begin:end],
-                    stamps[begin:end],
-                    None if result.types is None else result.types[begin:end],
-                    partial=end < count,
-                )
-            )
-    return out

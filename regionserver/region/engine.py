@@ -235,6 +235,14 @@ class Engine:
         if self._memory >= limit or size >= region.flush_size_bytes * self.config.memstore_block_multiplier:
             self._wait_for_memory(region)
 
+    def would_wait(self, region: Region) -> bool:
+        """``admit`` would wait for memory."""
+        return (
+            self._memory >= self.config.memstore_limit_bytes
+            or region.view.active.size_bytes
+            >= region.flush_size_bytes * self.config.memstore_block_multiplier
+        )
+
     def _flushable_bytes(self, region: Region) -> int:
         """What a flush would free; after a failed one, what it left frozen counts too."""
         return region.view.active.size_bytes if self.background_error is None else region.memstore_bytes

@@ -85,7 +85,7 @@ def _freeze(region: Region) -> bool:
             return False
         region.frozen_sequence_id = region.next_sequence_id - 1
         region.frozen_stamp = region.last_stamp
-        region.frozen_nonces = region.nonces.export()
+        region.frozen_nonces = region.nonces.export(region.clock())
         fresh = MemStore(view.active.consolidate)
         region.view = RegionView(fresh, view.active, view.files, view.descriptor, view.shapes)
     return True

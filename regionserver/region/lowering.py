@@ -63,6 +63,29 @@ class Lowering:
                 self.check_size(len(row) + len(name) - 1 + len(value))
         return row, shape.id, values, timestamp, regular_size(row, shape, size)
 
+    def table_rows(
+        self,
+        tables: Sequence[tuple[bytes, ...]],
+        rows: Sequence[tuple[bytes, int, tuple[bytes, ...]]],
+        timestamp: int | None,
+    ) -> list[LoweredRow]:
+        """Rows of puts given as ``(row, table, values)``, the values parallel to ``tables[table]``."""
+        by_given = self.shapes.by_given
+        shapes = [by_given.get(names) or self._new_shape(names) for names in tables]
+        limit, lowered = self._surely_small_bytes, []
+        for row, table, values in rows:
+            known = shapes[table]
+            size = sum(map(len, values))
+            if known is None or size > limit or not 0 < len(row) <= MAX_ROW_LENGTH:
+                data = dict(zip(tables[table], values, strict=True))
+                lowered.append(self.dict_row(row, data, timestamp))
+                continue
+            shape, permute = known
+            if permute is not None:
+                values = permute(values)
+            lowered.append((row, shape.id, values, timestamp, regular_size(row, shape, size)))
+        return lowered
+
     def _refuse_row(self, row: bytes) -> None:
         if not row:
             raise IllegalArgumentException("Row length is 0: a row key has at least one byte")
@@ -132,6 +155,12 @@ class Lowering:
         return [
             (family, qualifier, stamp, int(kind), b"", 0) for family, qualifier, stamp, kind in delete.markers
         ]
+
+
+def largest_key_value(put: Put) -> int:
+    """Bytes of the largest cell of a Put, its key included; 0 of an empty one."""
+    sizes = [len(family) + len(qualifier) + len(value) for family, qualifier, _, value in put.cells]
+    return len(put.row) + max(sizes) + KEY_VALUE_OVERHEAD if sizes else 0
 
 
 def stamp_cells(cells: Iterable[RawCell], now: int, sequence_id: int) -> tuple[EditCell, ...]:

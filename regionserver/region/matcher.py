@@ -142,26 +142,33 @@ def _tracks_delete(policy: StorePolicy, timestamp: int, oldest: int) -> bool:
 
 
 def _compact_new_versions(cells: list[StoreCell], policy: StorePolicy) -> list[StoreCell]:
-    """NEW_VERSION_BEHAVIOR: markers and masked puts stay until a major compaction has seen everything."""
-    if (
-        not policy.major
-        or policy.keep_deleted != "FALSE"
-        or any(-cell[3] > policy.read_point for cell in cells)
-    ):
+    """NEW_VERSION_BEHAVIOR: markers and masked puts stay until a major compaction has seen everything.
+
+    HBase drops masked and surplus puts in a flush already. They are needed, though: they count when an older
+    put in another file is asked whether it was surplus once, and what is shown must not depend on flushes.
+    """
+    if not policy.major or any(-cell[3] > policy.read_point for cell in cells):
         return cells
-    oldest = policy.oldest_unexpired
-    live = _replay(cells, policy.max_versions)
-    kept: list[StoreCell] = []
+    alive = [cell for cell in cells if not (cell[5] and -cell[1] + cell[5] < policy.now_ms)]
+    kept = set(_replay(alive, policy.max_versions))
+    if policy.keep_deleted != "FALSE":  # what markers mask stays too, as long as it is no surplus version
+        forgotten = policy.oldest_unexpired if policy.keep_deleted == "TTL" else NO_EXPIRY
+        applied = [cell for cell in alive if -cell[2] == PUT or -cell[1] < forgotten]
+        kept.update(_replay(applied, policy.max_versions))
+        lowest = max(policy.earliest_put_timestamp, forgotten)
+        markers = [cell for cell in alive if -cell[2] != PUT and -cell[1] >= lowest]
+    else:
+        markers = []
+    live: list[StoreCell] = []
     current: bytes | None = None
     count = 0
-    for cell in live:
+    for cell in sorted(kept):
         if cell[0] != current:
             current, count = cell[0], 0
         count += 1
-        expired = -cell[1] < oldest and count > policy.min_versions
-        if not expired and not (cell[5] and -cell[1] + cell[5] < policy.now_ms):
-            kept.append(cell)
-    return kept
+        if -cell[1] >= policy.oldest_unexpired or count <= policy.min_versions:
+            live.append(cell)
+    return sorted(live + markers) if markers else live
 
 
 def _replay(cells: list[StoreCell], max_versions: int) -> list[StoreCell]:
@@ -219,7 +226,7 @@ def visible_cells(cells: Iterable[StoreCell], read: FamilyRead) -> Iterable[Stor
     if read.raw:
         return _raw_cells(cells, read)
     if read.new_version_behavior:
-        return _new_version_cells(list(cells), read)
+        return _new_version_cells(cells, read)
     return _visible_cells(cells, read)
 
 
@@ -266,8 +273,11 @@ def _visible_cells(cells: Iterable[StoreCell], read: FamilyRead) -> Iterator[Sto
             continue
         count += 1
         if count > cap or (count > min_versions and timestamp < oldest):
-            skipped = qualifier
-            continue
+            # HBase's tracker of named columns ends a column behind the expired version that it meets with
+            # MIN_VERSIONS reached; the one of whole families before it.
+            if count > cap or qualifiers is None or previous < oldest or count == 1:
+                skipped = qualifier
+                continue
         previous = timestamp
         yield cell
 
@@ -296,21 +306,31 @@ def _raw_cells(cells: Iterable[StoreCell], read: FamilyRead) -> list[StoreCell]:
     return shown
 
 
-def _new_version_cells(cells: list[StoreCell], read: FamilyRead) -> list[StoreCell]:
-    """NEW_VERSION_BEHAVIOR: versions are counted before the time range is looked at."""
+def _new_version_cells(cells: Iterable[StoreCell], read: FamilyRead) -> list[StoreCell]:
+    """NEW_VERSION_BEHAVIOR: the family's versions are counted before the time range is looked at."""
+    low, high = read.low, read.high
+    counted: list[StoreCell] = []
+    for cell in cells:
+        timestamp = -cell[1]
+        if -cell[2] == PUT:
+            if cell[5] and timestamp + cell[5] < read.now_ms:
+                continue
+        elif timestamp < low or (read.see_past_markers and timestamp >= high):
+            continue
+        counted.append(cell)
     shown: list[StoreCell] = []
     current: bytes | None = None
     count = 0
-    for cell in _replay(cells, read.schema_versions):
+    for cell in _replay(counted, read.schema_versions):
         timestamp = -cell[1]
+        if not low <= timestamp < high and not timestamp == high == MAX_TIMESTAMP:
+            continue
+        if read.qualifiers is not None and cell[0] not in read.qualifiers:
+            continue
         if cell[0] != current:
             current, count = cell[0], 0
-        if cell[5] and timestamp + cell[5] < read.now_ms:
-            continue
         count += 1
-        if count > read.cap or (count > read.min_versions and timestamp < read.oldest):
-            continue
-        if read.low <= timestamp < read.high and (read.qualifiers is None or cell[0] in read.qualifiers):
+        if count <= read.cap and (timestamp >= read.oldest or count <= read.min_versions):
             shown.append(cell)
     return shown
 

@@ -99,7 +99,9 @@ def _submit(
         region.check_rows([row for row, _ in prepared])
         now = region.stamp([_general(row, ()) for row, _ in prepared])
         if nonce is not None:
-            known, answer = region.nonces.seen(nonce)
+            client, number, _ = nonce
+            assert isinstance(number, int)
+            known, answer = region.nonces.seen(client, number)
             if known:
                 return region.answered(_answer_value(answer, checked))
         for condition in conditions:

@@ -192,12 +192,16 @@ def _remembered_names(prefix: bytes, qualifiers: tuple[bytes, ...]) -> tuple[byt
     return tuple(prefix + qualifier for qualifier in qualifiers)
 
 
-def row_spans(reader: StoreFileReader, row: bytes, cache: bool = True) -> list[BlockSpan]:
-    """Where a StoreFile holds the row: one span, more when the row is larger than a block."""
+def row_spans(reader: StoreFileReader, row: bytes, cache: bool = True, load: bool = True) -> list[BlockSpan]:
+    """Where a StoreFile holds the row: one span, more when the row is larger than a block.
+
+    Raises:
+        BlockNotCachedError: without ``load``, and a block is not in the cache.
+    """
     spans: list[BlockSpan] = []
     index = reader.find_block(row)
     while index < reader.last_block + 1:
-        block = reader.block(index, cache)
+        block = reader.block(index, cache, load=load)
         found = block.find(row)
         if found is not None:
             spans.append((block, *found))
@@ -438,8 +442,12 @@ def _filtered_row(
     return result
 
 
-def read_row(plan: ReadPlan, view: RegionView, row: bytes, points: ReadPoints) -> Result | None:
+def read_row(
+    plan: ReadPlan, view: RegionView, row: bytes, points: ReadPoints, load: bool = True
+) -> Result | None:
     """The row as the plan shows it, or ``None``: a point read over every source of the view.
+
+    Without ``load`` it raises BlockNotCachedError where it would have to read a file.
 
     The read point is taken after the edits: a point read holds no read point, and a hot row's edits may
     be folded up to the current one at any time.
@@ -456,7 +464,7 @@ def read_row(plan: ReadPlan, view: RegionView, row: bytes, points: ReadPoints) -
         elif not reader.may_contain(row):
             points.key_skips += 1
         else:
-            spans += [(family, span) for span in row_spans(reader, row)]
+            spans += [(family, span) for span in row_spans(reader, row, load=load)]
     if not edits and not spans:
         return None
     return row_result(plan, row, view.shapes.shapes, edits, spans, read_point)

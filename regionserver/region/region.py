@@ -39,7 +39,7 @@ from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.mvcc import ReadPoints
 from regionserver.region.nonces import Nonce, Nonces
 from regionserver.region.observers import RegionObserver
-from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row
+from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row, row_spans
 from regionserver.region.scanner import CHUNK_ROWS, RegionScanner, ScanRange
 from regionserver.region.view import RegionView
 from regionserver.storage.block_cache import BlockCache
@@ -59,7 +59,7 @@ from regionserver.storage.edits import (
 )
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.memstore import MemStore
-from regionserver.storage.store_file import StoreFileReader
+from regionserver.storage.store_file import BlockNotCachedError, StoreFileReader
 from regionserver.storage.wal import EDIT, WriteAheadLog
 
 logger = logging.getLogger(__name__)
@@ -85,16 +85,14 @@ class RegionServices(Protocol):
     def admit(self, region: Region) -> None:
         """Back-pressure: wait, or raise RegionTooBusyException."""
 
+    def would_wait(self, region: Region) -> bool:
+        """``admit`` would wait for memory."""
+
     def memory_changed(self, region: Region, delta_bytes: int) -> None:
         """A MemStore grew or was flushed."""
 
     def count(self, event: str, *, cells: int, size_bytes: int, took_ms: int) -> None:
         """Note a flush or compaction for the metrics."""
-
-
-def region_id16(encoded_name: str) -> bytes:
-    """A region's 16 bytes in the log: its MD5; hbase:meta's short number, padded."""
-    return bytes.fromhex(encoded_name) if len(encoded_name) == 32 else encoded_name.encode().ljust(16, b"\0")
 
 
 class Region:
@@ -110,7 +108,7 @@ class Region:
     ) -> None:
         self.info = info
         self.name = info.region_name.decode("utf-8", "backslashreplace")
-        self.id16 = region_id16(info.encoded_name)
+        self.id16 = info.id16
         self.services = services
         self.directory = directory
         self.clock = clock
@@ -200,7 +198,7 @@ class Region:
         in_files = max((entry.sequence_id for entry in manifest.files()), default=0)
         self.next_sequence_id = max(manifest.flushed_sequence_id, in_files) + 1
         self.last_stamp = manifest.highest_stamp
-        self.nonces.load(dict(manifest.nonces))
+        self.nonces.load(dict(manifest.nonces), self.clock())
         view = self.view
         self.view = RegionView(view.active, None, files, view.descriptor, view.shapes)
 
@@ -244,17 +242,33 @@ class Region:
         """The region is open and has these rows. The lock is held."""
         self._check_open()
         for row in rows:
-            if not self.info.contains(row):
-                raise WrongRowIOException(f"Requested row {row!r} is out of range of region {self.name}")
+            self.check_range(row)
+
+    def check_range(self, row: bytes) -> None:
+        """The row is of this region.
+
+        Raises:
+            WrongRowIOException
+        """
+        if not self.info.contains(row):
+            raise WrongRowIOException(f"Requested row {row!r} is out of range of region {self.name}")
 
     def _check_open(self) -> None:
         if self.closed:
             raise NotServingRegionException(f"region {self.name} is closed: locate the row again and retry")
 
     def submit_rows(
-        self, rows: Sequence[LoweredRow], durability: Durability, nonce: Nonce | None = None
+        self,
+        rows: Sequence[LoweredRow],
+        durability: Durability,
+        nonce: Nonce | None = None,
+        also: int | None = None,
     ) -> Commit:
-        """Write lowered rows, in order, as one group with one sync. Returns at once."""
+        """Write lowered rows, in order, as one group with one sync. Returns at once.
+
+        What the nonce (with a number for each row: each row's) says was applied before is not applied again,
+        nor are any of the rows if the client's number ``also`` was: they are a part of that mutation.
+        """
         services = self.services
         if services.wal is None:
             raise ReadOnlyException("the store was opened read-only")
@@ -263,10 +277,24 @@ class Region:
             self._check_open()
             now = self.stamp(rows)  # may let go of the lock for a moment: what has to hold is checked after
             if nonce is not None:
-                known, answer = self.nonces.seen(nonce)
-                if known:
-                    return self.answered(answer)
+                if also is not None and self.nonces.seen(nonce[0], also)[0]:
+                    return self.answered(None)
+                if isinstance(nonce[1], tuple):
+                    nonce, rows = self.nonces.unseen(nonce, rows)
+                    if not rows:
+                        return self.answered(None)
+                else:
+                    known, answer = self.nonces.seen(nonce[0], nonce[1])
+                    if known:
+                        return self.answered(answer)
             return self.append(rows, now, durability, nonce)
+
+    def would_wait(self, rows: Sequence[bytes]) -> bool:
+        """A write to these rows waits for memory, or up to a millisecond for the next stamp."""
+        if self.services.would_wait(self):
+            return True
+        marked = self._tombstoned
+        return bool(marked) and self.clock() <= self.last_stamp and not marked.isdisjoint(rows)
 
     def answered(self, answer: Any) -> Commit:
         """A commit for a mutation applied before: done once everything up to now is durable."""
@@ -328,7 +356,7 @@ class Region:
             payload = encode_payload(first, now, rows, self.view.shapes.shapes, remembered)
             commit.position = wal.append(self.id16, last, payload, EDIT, commit)
         if nonce is not None:
-            self.nonces.remember(nonce, answer)
+            self.nonces.remember(nonce, answer, now)
         self._insert(rows, now, first, commit if observers else None)
         self.next_sequence_id = last + 1
         self.writes += len(rows)
@@ -477,7 +505,7 @@ class Region:
             memstore.insert(row, edit, size)
             applied.append((row, edit))
         if decoded.nonce is not None:
-            self.nonces.remember(decoded.nonce[:3], decoded.nonce[3])
+            self.nonces.remember(decoded.nonce[:3], decoded.nonce[3], self.clock())
         self.last_stamp = max(self.last_stamp, decoded.timestamp)
         if applied:
             self.next_sequence_id = max(self.next_sequence_id, applied[-1][1][0] + 1)
@@ -488,8 +516,12 @@ class Region:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def latest(self, row: bytes) -> Result:
-        """The newest version of every column of a row."""
+    def latest(self, row: bytes, load: bool = True) -> Result:
+        """The newest version of every column of a row.
+
+        Raises:
+            BlockNotCachedError: without ``load``, when a file would have to be read. So does ``get``.
+        """
         if self.closed:
             self._check_open()
         self.reads += 1
@@ -507,14 +539,31 @@ class Region:
             plan.move_to(self.clock())
         else:
             plan = ReadPlan(Get(row), view.descriptor, self.name, self.clock())
-        return self.check_size(read_row(plan, view, row, self.read_points)) or Result(row)
+        return self.check_size(read_row(plan, view, row, self.read_points, load)) or Result(row)
 
-    def get(self, get: Get) -> Result:
+    def get(self, get: Get, load: bool = True) -> Result:
         """What a Get shows; an empty Result when nothing is there."""
         self._check_open()
         self.reads += 1
         plan = ReadPlan(get, self.descriptor, self.name, self.clock())
-        return self.check_size(read_row(plan, self.view, get.row, self.read_points)) or Result(get.row)
+        return self.check_size(read_row(plan, self.view, get.row, self.read_points, load)) or Result(get.row)
+
+    def would_read_disk(self, row: bytes) -> bool:
+        """Reading this row means reading a file: what it holds of the row is not in the block cache."""
+        view = self.view
+        if view.memstore_only:
+            return False
+        try:
+            for _, reader in view.all_files:
+                if reader.may_contain(row):
+                    row_spans(reader, row, load=False)
+        except BlockNotCachedError:
+            return True
+        return False
+
+    def scan_would_read_disk(self, start: bytes) -> bool:
+        """A scan from this row on begins with reading a file."""
+        return not all(reader.starts_in_cache(start) for _, reader in self.view.all_files)
 
     def check_size(self, result: Result | None) -> Result | None:
         """The result, unless it is larger than one answer may be.

@@ -318,7 +318,7 @@ def _ttl_ms(tags: pa.Array) -> Ints:
 
 
 def _kept_by_policy(view: _View, policy: StorePolicy) -> Bools:
-    if policy.new_version_behavior and (not policy.major or policy.keep_deleted != "FALSE"):
+    if policy.new_version_behavior and not policy.major:
         return np.ones(len(view), dtype=np.bool_)
     rare = _rare_rows(view, policy)
     expired = view.timestamps < policy.oldest_unexpired

@@ -14,7 +14,7 @@ Log payload := msgpack [version = 1, first sequence id, timestamp, tables, rows,
   row    := [row, table id >= 0, values, timestamp | nil, hint]   regular edit; nil: the record's timestamp
           | [row, -1, [[family, qualifier, timestamp, type, value, ttl_ms], ...], nil, hint]   general edit
   hint   := what the edit occupies in memory, in bytes; informative
-  nonce  := [client id, number, oldest unanswered number, result | nil]
+  nonce  := [client id, number | [number, ...] (one for each row), oldest unanswered number, result | nil]
   origin := id of the cluster where the edit was first written; nil: this one
 Row ``i`` has sequence id ``first + i``. See docs/formats.md.
 """
@@ -141,7 +141,7 @@ def encode_payload(
     timestamp: int,
     rows: Sequence[LoweredRow],
     shapes: Sequence[Shape],
-    nonce: tuple[bytes, int, int, Any] | None = None,
+    nonce: tuple[bytes, Any, int, Any] | None = None,
 ) -> bytes:
     """The log payload of consecutive edits of one region."""
     ids = {row[1] for row in rows}
@@ -179,7 +179,7 @@ class DecodedPayload:
             )
         self.first_sequence_id: int = first
         self.timestamp: int = timestamp
-        self.nonce: tuple[bytes, int, int, Any] | None = nonce
+        self.nonce: tuple[bytes, Any, int, Any] | None = nonce
         self.rows: list[tuple[bytes, Edit, int]] = list(self._edits(names, rows, shapes))
 
     def _edits(

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from regionserver.storage.block import Block
 from regionserver.storage.store_file_format import FORMAT_VERSION, SCHEMA, StoreFileInfo
-from regionserver.storage.store_file_reader import StoreFileReader
+from regionserver.storage.store_file_reader import BlockNotCachedError, StoreFileReader
 from regionserver.storage.store_file_writer import StoreFileWriter
 
-__all__ = ["FORMAT_VERSION", "SCHEMA", "Block", "StoreFileInfo", "StoreFileReader", "StoreFileWriter"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SCHEMA",
+    "Block",
+    "BlockNotCachedError",
+    "StoreFileInfo",
+    "StoreFileReader",
+    "StoreFileWriter",
+]

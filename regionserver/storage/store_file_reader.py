@@ -49,6 +49,10 @@ _TAIL_BYTES = 64 * 1024
 _RUN_BYTES = 1024 * 1024
 
 
+class BlockNotCachedError(Exception):
+    """The read would have to wait for the disk, and its caller does not want that."""
+
+
 class StoreFileReader:
     """Answers from one file, or from the part of it between ``start_row`` and ``stop_row``.
 
@@ -157,25 +161,40 @@ class StoreFileReader:
         flags = self._index.flags
         return index < len(flags) and bool(flags[index] & FLAG_CONTINUES)
 
-    def block(self, index: int, cache: bool = True) -> Block:
+    def block(self, index: int, cache: bool = True, *, load: bool = True) -> Block:
         """The decoded block, clipped to the bounds; from the cache, and kept there if ``cache``.
 
         Raises:
+            BlockNotCachedError: it is not in the cache, and ``load`` is not wanted.
             IndexError: the index is outside ``first_block..last_block``.
             CorruptHFileException: the block is damaged.
         """
         shared = self._cache
         if shared is None:
+            if not load:
+                raise BlockNotCachedError(self.path)
             return self._decode(index)
         key: tuple[object, ...] = (self.path, index)
         if self._cuts(index):
             key = (self.path, index, self.start_row, self.stop_row)
         found = shared.get(key)
         if found is None:
+            if not load:
+                raise BlockNotCachedError(self.path)
             found = self._decode(index)
             if cache:
                 shared.put(key, found, found.nbytes)
         return found
+
+    def starts_in_cache(self, row: bytes) -> bool:
+        """The block where a scan from ``row`` begins is in the cache, or the file ends before it."""
+        if not self.block_count or row > self._high:
+            return True
+        try:
+            self.block(self.find_block(row), load=False)
+        except BlockNotCachedError:
+            return False
+        return True
 
     def batch(self, index: int) -> pa.RecordBatch:
         """The block's cells as Arrow columns, verified and clipped to the bounds; not cached."""

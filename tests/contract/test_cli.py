@@ -76,6 +76,21 @@ def test_import_csv_creates_the_table_and_can_be_repeated(run: Run, tmp_path: Pa
     }
 
 
+@pytest.mark.parametrize(
+    "options", [(), ("--timestamp", "at")], ids=["stamped by the store", "stamps of its own"]
+)
+def test_a_cell_that_is_too_large_costs_its_own_row_only(
+    run: Run, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    source = tmp_path / "a.csv"
+    source.write_text("id,at,name\n1,7,Ada\n2,7," + "x" * 10 * 2**20 + "\n3,7,Bob\n")
+    assert run("import", tmp_path / "s", "t", source, "--row-key", "id", *options)[0] == 3
+    assert set(rows(tmp_path / "s", "t")) == {b"1", b"3"}
+    (entry,) = map(json.loads, (tmp_path / "a.csv.rejects.jsonl").read_text().splitlines())
+    assert entry["line"] == 3
+    assert "KeyValue size too large" in entry["reason"]
+
+
 def test_rejected_rows_are_kept_with_line_and_reason_and_the_rest_goes_on(run: Run, tmp_path: Path) -> None:
     source = tmp_path / "a.csv"
     long_key = "k" * 70_000

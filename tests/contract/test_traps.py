@@ -538,6 +538,51 @@ def test_trap_13_a_cell_may_have_10_mib_with_its_key(connection: Connection) -> 
     assert len(bench.table.row(ROW)[Q]) == room
 
 
+@pytest.mark.parametrize("splits", [None, [b"m"]])
+def test_trap_13_one_cell_too_large_in_a_batch_of_puts_and_nothing_is_written(
+    connection: Connection, splits: list[bytes] | None
+) -> None:
+    bench = Bench(connection, splits=splits)
+    batch = bench.table.batch()
+    for row in (b"a", b"b", b"z"):
+        batch.put(row, {Q: b"v"})
+    batch.put(b"y", {Q: b"x" * 10 * 2**20})
+    batch.delete(b"a")
+    with pytest.raises(IllegalArgumentException, match="KeyValue size too large"):
+        batch.send()
+    assert bench.rows() == []
+
+    many = bench.table.batch()
+    for number in range(5000):  # more than one record of the log
+        many.put(b"%05d" % number, {Q: b"v"})
+    many.put(b"zz", {Q: b"x" * 10 * 2**20})
+    with pytest.raises(IllegalArgumentException, match="KeyValue size too large"):
+        many.send()
+    assert bench.rows() == []
+
+
+def test_trap_13_one_cell_too_large_fails_the_puts_and_deletes_of_its_region(connection: Connection) -> None:
+    bench = Bench(connection, splits=[b"m"])
+    bench.table.put(b"old", {Q: b"v"})
+    big = Put(b"n").add(Q, b"x" * 10 * 2**20)
+    actions = [
+        Put(b"a").add(Q, b"v"),
+        Put(b"z").add(Q, b"v"),
+        Delete(b"old"),
+        Delete(b"old").add_column(Q),
+        big,
+        Increment(b"counter", {Q: 1}),
+        Increment(b"z", {b"f:n": 1}),
+        RowMutations(b"y", [Put(b"y").add(Q, b"v")]),
+    ]
+    outcomes = bench.table.run_batch(actions)
+    message = "exceeds limit of 10485760 bytes"
+    failed = [isinstance(one, DoNotRetryIOException) and message in str(one) for one in outcomes]
+    assert failed == [False, True, True, True, True, False, False, False]
+    assert bench.rows() == [b"a", b"counter", b"old", b"y", b"z"]
+    assert bench.table.row(b"z") == {b"f:n": (1).to_bytes(8, "big")}
+
+
 # -- 14 --------------------------------------------------------------------------------------------------
 
 

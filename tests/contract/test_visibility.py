@@ -299,6 +299,57 @@ def test_new_version_behavior_forgets_a_surplus_version_for_good(connection: Con
         assert stamps(bench) == [2], state  # 1 was gone when 3 came
 
 
+def test_new_version_behavior_counts_the_versions_asked_for_inside_the_time_range(
+    connection: Connection,
+) -> None:
+    bench = Bench(connection, max_versions=3, new_version_behavior=True)
+    fill(bench, 1, 2, 3, 4)
+
+    for state in bench.states():
+        assert stamps(bench, versions=1, time_range=(0, 4)) == [3], state
+        assert stamps(bench, versions=1, time_range=(0, 2)) == [], state  # 1 is surplus, whatever is asked
+
+
+def test_new_version_behavior_an_expired_cell_is_no_version(connection: Connection, clock: Clock) -> None:
+    bench = Bench(connection, max_versions=1, new_version_behavior=True)
+    now = clock()
+    fill(bench, now - 5)
+    bench.table.put(Put(ROW, ttl_ms=100).add(Q, b"", now))
+    assert stamps(bench) == [now]
+    clock.advance(1000)
+
+    for state in bench.states():
+        assert stamps(bench) == [now - 5], state
+
+
+@pytest.mark.parametrize("keep", ["TRUE", "TTL"])
+def test_new_version_behavior_with_keep_deleted_cells_shows_what_was_there_before_the_delete(
+    connection: Connection, keep: str
+) -> None:
+    bench = Bench(connection, max_versions=2, new_version_behavior=True, keep_deleted_cells=keep)
+    fill(bench, 1, 2, 3)
+    bench.table.delete(Delete(ROW).add_columns(Q, 5))
+
+    for state in bench.states():
+        assert stamps(bench) == [], state
+        assert stamps(bench, time_range=(0, 5)) == [3, 2], state
+    assert raw(bench) == [(b"q", 5, 12), (b"q", 3, 4), (b"q", 2, 4)]  # 1 was surplus
+
+
+def test_min_versions_shows_one_expired_version_more_of_a_column_that_is_named(
+    connection: Connection, clock: Clock
+) -> None:
+    bench = Bench(connection, max_versions=5, min_versions=1, time_to_live=10)
+    now = clock()
+    fill(bench, now - 30_000, now - 20_000, now)
+
+    assert stamps(bench) == [now, now - 20_000]  # as HBase's tracker of named columns has it
+    assert stamps(bench, columns=["f"]) == [now]
+    clock.advance(60_000)
+    for state in bench.states():
+        assert stamps(bench) == stamps(bench, columns=["f"]) == [now], state
+
+
 # -- raw scans ---------------------------------------------------------------------------------------------
 
 

@@ -45,24 +45,27 @@ READS = ("get", "scan", "exists")
 class Generator:
     """``operations(count)`` yields ``create_table`` and then ``count`` operations."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, new_versions: bool = False) -> None:
         self.random = Random(seed)
+        self.new_versions = new_versions  # every family has NEW_VERSION_BEHAVIOR
         # An empty qualifier in a file makes some raw scans of HBase 2.6.1 spin for ever (README.md), which
         # ends the comparison: only some seeds have it.
-        self.qualifiers = QUALIFIERS if self.random.random() < 0.3 else QUALIFIERS[1:]
+        # Under NEW_VERSION_BEHAVIOR HBase fails with a null pointer at a marker of the empty qualifier.
+        empty = self.random.random() < 0.3 and not new_versions
+        self.qualifiers = QUALIFIERS if empty else QUALIFIERS[1:]
         self.families = [self._family("f"), self._family("g")]
         self.names = [family["name"] for family in self.families]
         self.expiring = any("TTL" in family for family in self.families)
         self.filters = FilterText(self.random, ROWS, self.names, [*QUALIFIERS, COUNTER], VALUES, self._stamp)
 
     def operations(self, count: int) -> list[Op]:
-        """The table's creation, then ``count`` operations; the last one reads everything, raw."""
+        """The table's creation, then ``count`` operations; the last one reads everything."""
         kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
         minor = self.random.random() < 0.5
         ops: list[Op] = [{"op": "create_table", "families": self.families, "minor_compactions": minor}]
         for kind in self.random.choices(kinds, weights, k=max(0, count - 1)):
             ops.append(getattr(self, f"_{kind}")())
-        ops.append({"op": "scan", "start": "", "stop": "", "raw": True, "versions": "all"})
+        ops.append({"op": "scan", "start": "", "stop": "", "raw": not self.new_versions, "versions": "all"})
         return ops
 
     # ---- schema
@@ -72,7 +75,7 @@ class Generator:
         family: Op = {"name": name, "VERSIONS": random.choice((1, 3, 3))}
         family["KEEP_DELETED_CELLS"] = random.choice(("FALSE", "FALSE", "TRUE", "TTL"))
         family["BLOOMFILTER"] = random.choice(("ROW", "ROWCOL", "NONE"))
-        if random.random() < 0.08:
+        if random.random() < 0.08 or self.new_versions:
             family["NEW_VERSION_BEHAVIOR"] = "true"
         if random.random() < 0.3:
             family["TTL"] = 1000
@@ -228,7 +231,7 @@ class Generator:
         if random.random() < 0.25:
             op["reverse"] = True
             op["start"], op["stop"] = op["stop"], op["start"]
-        if random.random() < 0.3:
+        if random.random() < 0.3 and not self.new_versions:  # README.md: what a flush leaves differs there
             op["raw"] = True
         if random.random() < 0.15:
             op["limit"] = random.choice((1, 2, 3))

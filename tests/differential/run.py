@@ -129,13 +129,13 @@ def _open(path: str, mode: str) -> Any:
     return gzip.open(path, mode + "t") if path.endswith(".gz") else open(path, mode)
 
 
-def record(seed: int, count: int, hbase: Path, path: str) -> None:
+def record(seed: int, count: int, hbase: Path, path: str, new_versions: bool) -> None:
     """Ask HBase alone; one JSON line ``[operation, answer]`` each."""
     judge = HBase(hbase)
     judge.new_table(f"record{time.time_ns()}")
     kinds: dict[str, int] = {}
     with _open(path, "w") as out:
-        for op in Generator(seed).operations(count):
+        for op in Generator(seed, new_versions).operations(count):
             answer = judge.ask(op)
             if is_fault(answer):
                 print(f"    {json.dumps(op)} breaks HBase itself: {json.dumps(answer)[:200]}")
@@ -171,7 +171,7 @@ def live(arguments: argparse.Namespace) -> int:
     total = 0
     seen: set[str] = set()
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-        ops = Generator(seed).operations(arguments.ops)
+        ops = Generator(seed, arguments.new_versions).operations(arguments.ops)
         found = list(compare(ops, judge, ours, f"seed{seed}x{time.time_ns()}", arguments.reopen))
         print(f"seed {seed}: {len(ops)} operations, {len(found)} differ", flush=True)
         total += len(found)
@@ -183,6 +183,7 @@ def live(arguments: argparse.Namespace) -> int:
             small = shrink(ops, index, judge, ours, arguments.trials)
             *_, (_, expected, got) = compare(small, judge, ours, f"last{time.time_ns()}")
             command = f"run.py --hbase {arguments.hbase} --seed {seed} --ops {arguments.ops}"
+            command += " --new-versions" * arguments.new_versions
             print(f"  operation {index} of: {command}")
             show(small, expected, got)
             sys.stdout.flush()
@@ -197,6 +198,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, from --seed on")
     parser.add_argument("--ops", type=int, default=400)
+    parser.add_argument("--new-versions", action="store_true", help="all families: NEW_VERSION_BEHAVIOR")
     parser.add_argument("--show", type=int, default=10, help="kinds of differences to shrink and print")
     parser.add_argument("--trials", type=int, default=60, help="runs one shrinking may take")
     parser.add_argument("--reopen", action="store_true", help="reopen our store every 50 operations")
@@ -208,7 +210,7 @@ def main() -> int:
     if arguments.hbase is None:
         parser.error("give --hbase DIR or --replay FILE")
     if arguments.record:
-        record(arguments.seed, arguments.ops, arguments.hbase, arguments.record)
+        record(arguments.seed, arguments.ops, arguments.hbase, arguments.record, arguments.new_versions)
         return 0
     return 1 if live(arguments) else 0
 

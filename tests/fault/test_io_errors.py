@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Callable
 
@@ -248,6 +249,102 @@ def test_a_full_disk_in_a_flush_is_one_clear_line_and_heals() -> None:
     assert observe(run.backend) == run.model
     check_whole(run.backend)
     check_left(run.fs.after_crash(), [run.model], "healed")
+
+
+def disabled_with_logged_edits() -> tuple[MemoryFileSystem, Model]:
+    """A store, as a crash left it, whose table ``t`` is disabled and has edits that only the log holds."""
+    base, model = base_state(prepare)
+    run = Run(base, model)
+    run.do(
+        lambda b: b.create_table(TableDescriptor("n", [ColumnFamilyDescriptor(b"f")])),
+        lambda m: m.tables.__setitem__("n", TableModel((b"f",))),
+    )
+    run.put("n", b"served", f_x=b"1")
+    run.put("t", b"r05", a_x=b"only in the log")
+    run.do(  # a server that dies before its regions are closed leaves this
+        lambda b: b.store.catalog.set_enabled("t", False),
+        lambda m: setattr(m.tables["t"], "enabled", False),
+    )
+    run.store.crash()
+    return run.fs.after_crash(), run.model
+
+
+def test_a_store_opens_on_a_disk_without_room_for_a_disabled_tables_edits() -> None:
+    base, model = disabled_with_logged_edits()
+    fs = base.after_crash()
+    steps = len(fs.steps)
+    open_store(fs).store.crash()
+    total = len(fs.steps) - steps
+    opened = 0
+    for number in range(1, total + 1):
+        fs = base.after_crash()
+        failed: list[str] = []
+
+        def full(
+            name: str, step: int, first: int = len(fs.steps) + number, failed: list[str] = failed
+        ) -> None:
+            if step >= first and not name.startswith(("delete", "lock", "log.write", "log.sync")):
+                failed.append(name)  # the log has its space reserved
+                raise OSError(errno.ENOSPC, "no space")
+
+        fs.step_hook = full
+        try:
+            backend = open_store(fs)
+        except OSError:
+            check_left(fs.after_crash(), [model], f"full from step {number} on")
+            continue
+        opened += 1
+        assert observe(backend) == model
+        if failed:
+            with pytest.raises(HBaseIOException, match="make space"):
+                backend.enable_table("t")
+            with pytest.raises(HBaseIOException):
+                backend.split("t", b"r02")
+        fs.step_hook = None
+        left = fs.after_crash()
+        check_left(left, [model], f"full from step {number} on, then a crash")
+        backend.enable_table("t")  # and there is room again
+        enabled = copy.deepcopy(model)
+        enabled.tables["t"].enabled = True
+        assert observe(backend) == enabled
+        for region in list(backend.store.engine.regions.values()):
+            clean_region(region)  # files whose manifest found no room
+        check_whole(backend)
+        backend.close()
+        assert observe(open_store(fs.after_crash())) == enabled
+    assert opened > 10
+
+
+@pytest.mark.parametrize("change", ["drop", "truncate", "alter", "close"])
+def test_a_table_whose_edits_found_no_room_can_be_changed(change: str) -> None:
+    base, model = disabled_with_logged_edits()
+    fs = base.after_crash()
+
+    def full(name: str, step: int) -> None:
+        if name.startswith("writer."):  # of StoreFiles
+            raise OSError(errno.ENOSPC, "no space")
+
+    fs.step_hook = full
+    backend = open_store(fs)
+    assert len(backend.store.engine.regions) == 4  # hbase:meta, n, and the two that wait
+    if change == "close":
+        with pytest.raises(HBaseIOException, match="make space"):
+            backend.close()
+    fs.step_hook = None
+    if change == "drop":
+        backend.drop_table("t")
+        del model.tables["t"]
+    elif change == "truncate":
+        backend.truncate_table("t")
+        model.tables["t"].enabled, model.tables["t"].rows = True, {}
+    elif change == "alter":
+        families = [ColumnFamilyDescriptor(b"a", max_versions=2), ColumnFamilyDescriptor(b"b")]
+        backend.alter_table(TableDescriptor("t", families))
+    if change != "close":
+        assert observe(backend) == model
+        check_whole(backend)
+        backend.store.crash()
+    check_left(fs.after_crash(), [model], change)
 
 
 def _all_names(fs: MemoryFileSystem, directory: str = "") -> list[str]:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.model import CellType, Delete, Put, Scan
-from hyperbase.embedded import arrow_load, arrow_scan
+from hyperbase.embedded import arrow_load
 from hyperbase.embedded.arrow_load import put_arrow
 from hyperbase.embedded.arrow_scan import scan_arrow
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore
-from regionserver.region import vector_scan
+from regionserver.region import region_arrow, vector_scan
 from regionserver.storage.memory_filesystem import MemoryFileSystem
 
 NOW = 1_000_000_000
@@ -148,12 +148,12 @@ def check(backend: EmbeddedBackend, options: dict[str, Any]) -> None:
 )
 @given(st.data())
 def test_vector_and_row_scans_agree(data: st.DataObject) -> None:
-    saved = vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, arrow_scan.VECTOR_LIMIT_ROWS
+    saved = vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, region_arrow.VECTOR_LIMIT_ROWS
     files = arrow_load.FILE_BYTES
     vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS = data.draw(
         st.sampled_from([(150, 2), (10**6, 3)])
     )
-    arrow_scan.VECTOR_LIMIT_ROWS, arrow_load.FILE_BYTES = 0, 1
+    region_arrow.VECTOR_LIMIT_ROWS, arrow_load.FILE_BYTES = 0, 1
     try:
         # Nothing runs in the background, and the clock stands still.
         config = StoreConfig(compaction_min_files=100, compaction_max_files=100, blocking_store_files=1000)
@@ -166,5 +166,5 @@ def test_vector_and_row_scans_agree(data: st.DataObject) -> None:
             check(backend, options)
         backend.close()
     finally:
-        vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, arrow_scan.VECTOR_LIMIT_ROWS = saved
+        vector_scan.SEGMENT_BYTES, vector_scan.SEGMENT_MEMORY_ROWS, region_arrow.VECTOR_LIMIT_ROWS = saved
         arrow_load.FILE_BYTES = files

@@ -77,31 +77,41 @@ def replay(cells: Iterable[ModelCell], versions: int) -> list[ModelCell]:
 
 
 def visible(
-    cells: list[ModelCell], schema: Schema, now: int, low: int = 0, high: int = END_OF_TIME, most: int = 1
+    cells: list[ModelCell],
+    schema: Schema,
+    now: int,
+    low: int = 0,
+    high: int = END_OF_TIME,
+    most: int = 1,
+    named: bool = False,
 ) -> list[ModelCell]:
-    """The puts of one row and family that a read shows, ``most`` versions of each column."""
+    """The puts of one row and family that a read shows, ``most`` versions of each column.
+
+    A column that was ``named`` shows its first expired version, if it showed others before.
+    """
     oldest, shown = schema.oldest(now), []
+    alive = [c for c in cells if not (c.ttl_ms and c.timestamp + c.ttl_ms < now)]
+    markers = [
+        c
+        for c in alive
+        if c.kind != PUT and c.timestamp >= low and (c.timestamp < high or not schema.keep_deleted)
+    ]
+    puts = [c for c in alive if c.kind == PUT]
     if schema.by_sequence:
-        puts = [c for c in replay(cells, schema.versions) if not (c.ttl_ms and c.timestamp + c.ttl_ms < now)]
+        puts = [put for put in replay([*puts, *markers], schema.versions) if low <= put.timestamp < high]
     else:
-        markers = [
-            c
-            for c in cells
-            if c.kind != PUT and c.timestamp >= low and (c.timestamp < high or not schema.keep_deleted)
-        ]
         puts = [
-            c
-            for c in cells
-            if c.kind == PUT
-            and low <= c.timestamp < high
-            and not (c.ttl_ms and c.timestamp + c.ttl_ms < now)
-            and not any(masks(marker, c) for marker in markers)
+            put
+            for put in puts
+            if low <= put.timestamp < high and not any(masks(marker, put) for marker in markers)
         ]
     for qualifier in sorted({put.qualifier for put in puts}):
         column = newest_of_each_stamp(put for put in puts if put.qualifier == qualifier)
         for rank, put in enumerate(column, 1):
             expired = put.timestamp < oldest and rank > schema.min_versions
-            if rank <= min(most, schema.versions) and not expired and low <= put.timestamp < high:
+            if expired and named and schema.min_versions and not schema.by_sequence:
+                expired = rank == 1 or column[rank - 2].timestamp < oldest
+            if rank <= min(most, schema.versions) and not expired:
                 shown.append(put)
     return shown
 

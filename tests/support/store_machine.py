@@ -41,7 +41,7 @@ from tests.support.model_store import (
     Schema,
     visible,
 )
-from tests.support.store_operations import OPERATORS, ROWS, SCHEMAS, STAMP_STEP_MS, Op
+from tests.support.store_operations import OPERATORS, ROWS, SCHEMAS, STAMP_STEP_MS
 
 
 class FrozenClock:
@@ -54,7 +54,7 @@ class FrozenClock:
 class Machine:
     """Runs operations on a store in memory and on the model, and compares."""
 
-    def __init__(self, hot_row_edits: int, families: list[bytes]) -> None:
+    def __init__(self, hot_row_edits: int, families: tuple[bytes, ...]) -> None:
         self.families = families
         self.clock = FrozenClock()
         self.disk = MemoryFileSystem()
@@ -91,10 +91,10 @@ class Machine:
     def close(self) -> None:
         self.connection.close()
 
-    def run(self, ops: list[Op]) -> None:
-        for kind, given in ops:
-            self.clock.now += given["tick"]
-            getattr(self, f"_do_{kind}")(given)
+    def run(self, kind: str, given: dict[str, Any]) -> None:
+        """One operation on both, ``given["tick"]`` ms after the one before."""
+        self.clock.now += given["tick"]
+        getattr(self, f"_do_{kind}")(given)
 
     # -- regions and files -------------------------------------------------------------------------------
 
@@ -196,7 +196,7 @@ class Machine:
                     1 for k, f, q, s in given["markers"] if (k, f, q, s) == (kind, family, qualifier, None)
                 )
                 if (family, qualifier) not in newest:
-                    found = self._visible(row, family, most=wanted)
+                    found = self._visible(row, family, most=wanted, named=True)
                     newest[family, qualifier] = [c.timestamp for c in found if c.qualifier == qualifier]
                 at = newest[family, qualifier].pop(0) if newest[family, qualifier] else None
             cells.append((family, ModelCell(qualifier, now if at is None else at, kind, 0, b"")))
@@ -244,7 +244,7 @@ class Machine:
         self._check_row(row)
 
     def _newest(self, row: bytes, family: bytes, qualifier: bytes) -> ModelCell | None:
-        found = [c for c in self._visible(row, family) if c.qualifier == qualifier]
+        found = [c for c in self._visible(row, family, named=True) if c.qualifier == qualifier]
         return found[0] if found else None
 
     def _do_increment(self, given: dict[str, Any]) -> None:
@@ -409,10 +409,16 @@ class Machine:
     # -- reads -------------------------------------------------------------------------------------------
 
     def _visible(
-        self, row: bytes, family: bytes, low: int = 0, high: int = END_OF_TIME, most: int = 1
+        self,
+        row: bytes,
+        family: bytes,
+        low: int = 0,
+        high: int = END_OF_TIME,
+        most: int = 1,
+        named: bool = False,
     ) -> list[ModelCell]:
         cells = self._model(row).cells(row, family)
-        return visible(cells, self.schemas[family], self.clock.now, low, high, most)
+        return visible(cells, self.schemas[family], self.clock.now, low, high, most, named)
 
     def _expected_row(self, row: bytes, given: dict[str, Any]) -> list[tuple[bytes, int, bytes]]:
         """``[(column, timestamp, value)]`` as a Get of these options shows it."""
@@ -429,7 +435,7 @@ class Machine:
         out: list[tuple[bytes, int, bytes]] = []
         for family, qualifiers in sorted(wanted.items()):
             filtered = "filter" in given
-            cells = self._visible(row, family, low, high, 2**31 if filtered else most)
+            cells = self._visible(row, family, low, high, 2**31 if filtered else most, qualifiers is not None)
             cells = [cell for cell in cells if qualifiers is None or cell.qualifier in qualifiers]
             if filtered:
                 cells = _filtered(given["filter"], cells, most)

@@ -1,15 +1,16 @@
-"""Random operations on a store, as plain data: an episode can be made again from its seed, and cut down."""
+"""Random operations on a store, as plain data: whole mutations and queries from which a test draws."""
 
 from __future__ import annotations
 
 import random
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from tests.support.model_store import COLUMN, DELETE, FAMILY, FAMILY_VERSION, Schema
 
-EPISODE = 200  # operations of an episode
+PAYLOADS = 1000  # of each kind of operation
 STAMP_STEP_MS = 200  # explicit stamps are multiples of this, so that they meet
 ROWS = [b"a", b"b", b"b\x00", b"c", b"cc", b"d", b"e\xff", b"f"]
 QUALIFIERS = [b"", b"a", b"ab", b"b"]
@@ -21,8 +22,8 @@ SCHEMAS = {
     b"n": Schema(2, by_sequence=True),
     b"t": Schema(2, ttl_ms=2000),
 }
-ALL_FAMILIES = sorted(SCHEMAS)
-PLAIN_FAMILIES = [b"f", b"g", b"k"]  # without time in their schema a table is read by the quick paths
+ALL_FAMILIES = tuple(sorted(SCHEMAS))
+PLAIN_FAMILIES = (b"f", b"g", b"k")  # without time in their schema a table is read by the quick paths
 OPERATORS: dict[str, Callable[[bytes, bytes], bool]] = {
     "<": lambda given, stored: given < stored,
     "<=": lambda given, stored: given <= stored,
@@ -30,15 +31,12 @@ OPERATORS: dict[str, Callable[[bytes, bytes], bool]] = {
     ">=": lambda given, stored: given >= stored,
 }
 
-Op = tuple[str, dict[str, Any]]
-Episode = tuple[int, list[bytes], list[Op]]
-
 
 # -- operations as plain data ----------------------------------------------------------------------------
 
 
 class Dice(random.Random):
-    """Randomness, and the families of the episode's table."""
+    """Randomness, and the families of the table."""
 
     families: list[bytes]
 
@@ -113,20 +111,10 @@ def _scan(r: Dice) -> dict[str, Any]:
     return scan
 
 
-def _operation(r: Dice) -> Op:
-    kind = r.choices(
-        ["put", "puts", "delete", "mutate", "increment", "append", "check", "get", "scan", "flush", "minor",
-         "major", "split", "merge", "reopen", "crash", "disable", "alter", "sleep"],
-        [32, 4, 12, 6, 5, 5, 6, 13, 13, 4, 2.5, 1.2, 0.7, 0.7, 0.7, 1.2, 0.3, 0.4, 3],
-    )[0]  # fmt: skip
-    given: dict[str, Any] = {
-        "row": r.choice(ROWS),
-        "pick": r.randrange(1 << 16),
-        "tick": r.choice((2, 3, 40)),
-    }
+def payload(r: Dice, kind: str) -> dict[str, Any]:
+    """What an operation of this kind needs beside its row, its tick and its pick."""
+    given: dict[str, Any] = {}
     if kind == "put":
-        if r.random() < 0.5:
-            given["row"] = ROWS[0]
         given.update(_put(r), wal=r.random() < 0.95)
     elif kind == "puts":
         given["rows"] = [(row, _put(r)["cells"]) for row in r.sample(ROWS, 4)]
@@ -150,15 +138,15 @@ def _operation(r: Dice) -> Op:
         given.update(_query(r))
     elif kind == "scan":
         given.update(_scan(r))
-    elif kind == "sleep":
-        given["tick"] = r.choice((300, 900, 2500))
-    elif kind == "alter":
-        given["versions"] = r.choice((2, 3, 4))
-    return kind, given
+    return given
 
 
-def make_episode(seed: int) -> Episode:
-    """How many edits make a row hot, the table's families, and operations as data: parts can be left out."""
-    r = Dice(seed)
-    r.families = r.choice((ALL_FAMILIES, PLAIN_FAMILIES, PLAIN_FAMILIES))
-    return r.choice((2, 5, 10**9)), r.families, [_operation(r) for _ in range(EPISODE)]
+@lru_cache(maxsize=256)
+def payloads(kind: str, families: tuple[bytes, ...], seed: int) -> list[dict[str, Any]]:
+    """A thousand payloads of one kind, the same for the same seed, simple ones first.
+
+    A test draws one of them by its number: one choice instead of dozens, and smaller numbers are simpler.
+    """
+    dice = Dice(f"{seed} {kind} {families}")
+    dice.families = list(families)
+    return sorted((payload(dice, kind) for _ in range(PAYLOADS)), key=lambda given: len(repr(given)))

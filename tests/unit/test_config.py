@@ -79,5 +79,5 @@ def test_settings_change_by_name_also_from_text() -> None:
         config.with_settings(wal_max_segment=5)
     with pytest.raises(IllegalArgumentException, match="wal_max_segments"):
         config.with_settings(wal_max_segments="some")
-    with pytest.raises(IllegalArgumentException, match="blocking_wait_s must be a number"):
+    with pytest.raises(IllegalArgumentException, match="blocking_wait_s must be seconds"):
         config.with_settings(blocking_wait_s="long")

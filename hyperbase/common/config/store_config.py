@@ -1,4 +1,4 @@
-"""Every setting of the storage engine, in one typed place: sentence, unit, default, HBase's name and default.
+"""Every setting of the storage engine: sentence, unit, default, HBase's name and default.
 
 Numbers end in their unit: ``_bytes``, ``_s`` (seconds). A value that cannot work is refused when the
 ``StoreConfig`` is made, not when it is first needed.
@@ -6,38 +6,38 @@ Numbers end in their unit: ``_bytes``, ``_s`` (seconds). A value that cannot wor
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
+from hyperbase.common.config.checks import GIB, MIB, CheckedSettings
+from hyperbase.common.config.units import number_of_text
 from hyperbase.common.errors import IllegalArgumentException
-from hyperbase.common.schema_options import parse_int, unknown_option
-
-KIB, MIB, GIB = 2**10, 2**20, 2**30
-
-_MAY_BE_ZERO = frozenset(  # where 0 means "off" or "none"; everything else must be positive
-    {
-        "block_cache_bytes",
-        "compaction_throughput_bytes_per_s",
-        "compaction_worker_threshold_bytes",
-        "compaction_min_size_bytes",
-        "wal_archive_ttl_s",
-        "wal_archive_limit_bytes",
-        "flush_interval_s",
-        "major_compaction_interval_s",
-        "max_key_value_bytes",
-        "blocking_wait_s",
-    }
-)
+from hyperbase.common.schema_options import unknown_option
 
 
 @dataclass(frozen=True, slots=True)
-class StoreConfig:
+class StoreConfig(CheckedSettings):
     """How one store uses memory, disk and time.
 
     Raises:
         IllegalArgumentException: a value of the wrong type or range, or two that contradict each other.
     """
+
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset(
+        {
+            "block_cache_bytes",
+            "compaction_throughput_bytes_per_s",
+            "compaction_worker_threshold_bytes",
+            "compaction_min_size_bytes",
+            "wal_archive_ttl_s",
+            "wal_archive_limit_bytes",
+            "flush_interval_s",
+            "major_compaction_interval_s",
+            "max_key_value_bytes",
+            "blocking_wait_s",
+        }
+    )
 
     # Most bytes all MemStores hold together; above it writes wait for flushes. HBase: 0.4 of the heap.
     memstore_limit_bytes: int = 256 * MIB
@@ -91,10 +91,8 @@ class StoreConfig:
     # Seconds between looks for files that nothing names any more. HBase hbase.catalogjanitor.interval: 300.
     janitor_interval_s: float = 300.0
 
-    def __post_init__(self) -> None:
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            _check_number(setting.name, value, integer=setting.type == "int")
+    def check_together(self) -> None:
+        """See ``CheckedSettings``."""
         if self.compaction_max_files < self.compaction_min_files:
             raise IllegalArgumentException(
                 f"compaction_max_files ({self.compaction_max_files}) must not be below "
@@ -122,35 +120,27 @@ class StoreConfig:
         return self.memstore_flush_size_bytes * self.memstore_block_multiplier
 
     def with_settings(self, **settings: Any) -> StoreConfig:
-        """A copy with some settings changed; texts of numbers are accepted for integers.
+        """A copy with some settings changed; texts are accepted for numbers.
 
         Raises:
             IllegalArgumentException: an unknown name (the closest is named) or an unfit value.
         """
-        kinds = {setting.name: setting.type for setting in fields(self)}
+        kinds = self.kinds()
         for name, value in settings.items():
             if name not in kinds:
                 raise unknown_option(name, kinds, "the store")
             if isinstance(value, str):
-                settings[name] = _number_of_text(name, value, integer=kinds[name] == "int")
+                settings[name] = number_of_text(name, value, integer=kinds[name] == "int")
         return replace(self, **settings)
 
-
-def _number_of_text(name: str, value: str, *, integer: bool) -> float:
-    if integer:
-        return parse_int(name, value, limit=2**63 - 1)
-    try:
-        return float(value)
-    except ValueError as error:
-        raise IllegalArgumentException(f"{name} must be a number, not {value!r}") from error
+    def as_settings(self) -> dict[str, Any]:
+        """Every setting by its name, as ``connect`` takes them."""
+        return {setting.name: getattr(self, setting.name) for setting in fields(self)}
 
 
-def _check_number(name: str, value: object, *, integer: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
-        wanted = "an integer" if integer else "a number"
-        raise IllegalArgumentException(f"{name} must be {wanted}, not {type(value).__name__} {value!r}")
-    if not math.isfinite(value):
-        raise IllegalArgumentException(f"{name} must be finite, not {value!r}")
-    if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
-        wanted = "0 or more" if name in _MAY_BE_ZERO else "positive"
-        raise IllegalArgumentException(f"{name} must be {wanted}, not {value!r}")
+def derived_flush_size_bytes(given: Mapping[str, Any]) -> int | None:
+    """The flush size for who chose only the memory limit, which it must not exceed; else ``None``."""
+    limit = given.get("memstore_limit_bytes")
+    if not isinstance(limit, int) or "memstore_flush_size_bytes" in given:
+        return None
+    return min(StoreConfig().memstore_flush_size_bytes, max(1, limit // 2))

@@ -1,0 +1,91 @@
+"""Runs a group: all contestants warm, then in turn, round after round."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.network.hbase import HBase
+from benchmarks.network.processes import wait_until_quiet
+from benchmarks.network.server import EchoServer
+from benchmarks.network.team import Sample, Team, Worker
+from benchmarks.network.works import ECHO, HAPPYBASE, HBASE_SIDES, JAVA, OUR_SIDES, Contestant, Group
+
+MINIMUM_WARM_UP_OPS = 20
+COLD_TEAM = 2.5  # times longer, until several JVMs that share the cores are compiled
+Results = dict[Contestant, list[Sample]]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things take."""
+
+    rounds: int = 5
+    seconds: float = 4.0  # of each measurement
+    warm_up_s: float = 3.0
+    java_warm_up_s: float = 15.0  # until the JIT compilers of client and server are through
+
+
+@dataclass
+class Arena:
+    """The servers that are up."""
+
+    location: str  # of Hyperbase
+    pids: list[int]  # of all servers, to wait until they have finished what a measurement left behind
+    echo: EchoServer
+    hbase: HBase | None
+    rows: int
+    logs: Path
+
+    def team(self, contestant: Contestant, timing: Timing, sizes: Mapping[str, int]) -> Team:
+        """The contestant's clients, warming up."""
+        make = self._worker_maker(contestant, timing, sizes)
+        return Team([make(number) for number in range(contestant.clients)])
+
+    def _worker_maker(
+        self, contestant: Contestant, timing: Timing, sizes: Mapping[str, int]
+    ) -> Callable[[int], Worker]:
+        work = contestant.work
+        if contestant.side == JAVA:
+            hbase = self.hbase
+            assert hbase is not None
+            warm_up_s = timing.java_warm_up_s * (COLD_TEAM if contestant.clients > 1 else 1)
+            return lambda number: hbase.worker(work, number, self.rows, warm_up_s, MINIMUM_WARM_UP_OPS)
+        location = self.location
+        if contestant.side == HAPPYBASE:
+            assert self.hbase is not None
+            location = self.hbase.thrift_location
+        elif contestant.side == ECHO:
+            location = f"{self.echo.port}:{sizes['request_bytes']}:{sizes['response_bytes']}"
+
+        def make(number: int) -> Worker:
+            # Clients of both of our sides may write at once: each has keys of its own.
+            client = number + (100 if contestant.side == OUR_SIDES[1] else 0)
+            command = [sys.executable, "-m", "benchmarks.network.worker", contestant.side, location, work]
+            command += [str(client), str(self.rows), str(timing.warm_up_s), str(MINIMUM_WARM_UP_OPS)]
+            return Worker(command, self.logs / f"{contestant.side}-{work}-{client}.log")
+
+        return make
+
+
+def run(group: Group, arena: Arena, timing: Timing) -> Results:
+    """Samples of each contestant, one for each round; HBase's are left out when there is none."""
+    contestants = [one for one in group.contestants if arena.hbase is not None or one.side not in HBASE_SIDES]
+    teams: dict[Contestant, Team] = {}
+    results: Results = {one: [] for one in contestants}
+    try:
+        for one in sorted(contestants, key=lambda one: one.side == ECHO):  # it needs our sizes
+            ours = group.contestant(OUR_SIDES[0])
+            teams[one] = arena.team(one, timing, teams[ours].sizes if one.side == ECHO and ours else {})
+            teams[one].wait_ready()
+        for number in range(timing.rounds):
+            turn = number % len(contestants)
+            for one in contestants[turn:] + contestants[:turn]:
+                wait_until_quiet(arena.pids)
+                results[one].append(teams[one].measure(timing.seconds))
+    finally:
+        for team in teams.values():
+            team.close()
+    return results

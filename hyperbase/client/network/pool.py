@@ -1,0 +1,112 @@
+"""The sockets of a client, by server: taken for one call or stream each, the last one used first.
+
+Threads: any number. Taking and giving back an idle channel are single operations on a list; the lock is for
+making channels and for waiting when there are as many as there may be.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+
+from hyperbase.client.network.channel import Channel
+from hyperbase.common.config import ClientConfig
+from hyperbase.common.errors import CallTimeoutException, StoreClosedException
+
+
+class ServerPool:
+    """The channels to one server."""
+
+    def __init__(self, address: str, client_id: bytes, config: ClientConfig) -> None:
+        self.address = address
+        self._client_id = client_id
+        self._config = config
+        self._idle: list[Channel] = []
+        self._changed = threading.Condition(threading.Lock())
+        self._count = 0  # idle or taken
+        self._waiting = 0
+        self._closed = False
+        self._all: weakref.WeakSet[Channel] = weakref.WeakSet()
+
+    def take(self, deadline: float | None) -> Channel:
+        """A channel, idle or new; give it back with ``give``.
+
+        Raises:
+            ConnectException; CallTimeoutException: all are in use until the deadline.
+        """
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._changed:
+            self._waiting += 1
+            try:
+                while not self._idle and self._count >= self._config.max_sockets_per_server:
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        raise CallTimeoutException(
+                            f"all {self._count} sockets to {self.address} are in use "
+                            "(max_sockets_per_server): close iterators of scans that are not read on"
+                        )
+                    self._changed.wait(left)
+                if self._idle:
+                    return self._idle.pop()
+                self._check_open()
+                self._count += 1
+            finally:
+                self._waiting -= 1
+        return self._connect(deadline)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosedException("this connection is closed: call open(), or make a new one")
+
+    def _connect(self, deadline: float | None) -> Channel:
+        config = self._config
+        left = config.connect_timeout_s if deadline is None else deadline - time.monotonic()
+        try:
+            channel = Channel.connect(self.address, self._client_id, config, left)
+        except BaseException:
+            self._lose()
+            raise
+        self._all.add(channel)
+        return channel
+
+    def give(self, channel: Channel) -> None:
+        """Give a channel back; one that is in the middle of something is closed."""
+        if channel.busy or self._closed:
+            channel.close()
+            self._lose()
+            return
+        self._idle.append(channel)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+
+    def _lose(self) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify()
+
+    def drop_idle(self) -> None:
+        """Close the idle channels: the server was lost, and they with it."""
+        while True:
+            try:
+                channel = self._idle.pop()
+            except IndexError:
+                return
+            channel.close()
+            self._lose()
+
+    def close(self) -> None:
+        """Close every channel; those in use fail."""
+        self._closed = True
+        self.drop_idle()
+        for channel in list(self._all):
+            channel.shut_down()
+
+    def disown(self) -> None:
+        """In a forked child: the sockets are the parent's. Closing our copies says nothing to the server."""
+        for channel in list(self._all):
+            channel.close()

@@ -1,0 +1,80 @@
+"""Scans over blocking sockets: one stream at a time, read with credit, reopened where it broke off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from hyperbase.client.network.commands import Call
+from hyperbase.client.network.driver import BlockingDriver, Stream
+from hyperbase.client.network.locator import Locator, Place, Regions
+from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.scan_cursor import ScanCursor
+from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, UnknownScannerException
+from hyperbase.common.model import Result, Scan
+from hyperbase.common.wire.messages import END, Method
+
+_SCAN = int(Method.SCAN)
+
+
+def scan_chunks(driver: BlockingDriver, locator: Locator, table: str, scan: Scan) -> Iterator[list[Result]]:
+    """The Results of a scan in chunks. A generator: closing it frees the scanner."""
+    cursor = ScanCursor(scan)
+    retries = Retries(driver.config, f"scan of {table}")
+    while not cursor.finished:
+        regions: Regions | None = None
+        try:
+            regions = driver.run(locator.regions(table, retries))
+            place = cursor.place(regions)
+            if place is None:
+                return
+            yield from _region_chunks(driver, cursor, place, retries)
+        except HBaseIOException as error:
+            pause = pause_after(error, retries)
+            if may_have_moved(error):
+                locator.forget(table, regions)
+            time.sleep(pause)
+
+
+def pause_after(error: HBaseIOException, retries: Retries) -> float:
+    """How long to wait before a scan goes on; a scanner whose lease ran out is opened again."""
+    if isinstance(error, UnknownScannerException):
+        error = HBaseIOException(str(error))
+    if isinstance(error, DoNotRetryIOException):
+        raise error
+    return retries.after(error)
+
+
+def _region_chunks(
+    driver: BlockingDriver, cursor: ScanCursor, place: Place, retries: Retries
+) -> Iterator[list[Result]]:
+    """What one region has."""
+    credit = driver.config.scan_credit_chunks
+    timeout_s = driver.config.operation_timeout_s
+    arguments = (place.id16, cursor.request(), credit)
+    stream = driver.open_stream(Call(place.where(), _SCAN, arguments, retries.deadline))
+    try:
+        owed = 0
+        while True:
+            kind, payload = stream.next_part(time.monotonic() + timeout_s)
+            chunk, stopped = payload if kind == END else (payload, False)
+            results = [] if chunk is None else cursor.take(chunk)
+            if kind == END:
+                cursor.region_done(place, bool(stopped))
+            else:
+                owed = _grant(stream, owed + 1, credit)
+            retries.succeeded()
+            if results:
+                yield results
+            if kind == END or cursor.finished:
+                return
+    finally:
+        stream.close()
+
+
+def _grant(stream: Stream, owed: int, credit: int) -> int:
+    """Ask for as many more items as were taken, when that is worth a message; returns what is owed then."""
+    if owed * 2 < credit:
+        return owed
+    stream.grant(owed)
+    return 0

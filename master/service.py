@@ -1,0 +1,130 @@
+"""The master over the wire: namespaces, tables, maintenance (ADMIN), and where to find the rest (REGISTRY).
+
+Changes are carried out by threads, one answer each; a repeated nonce gets the answer of the first, also while
+that is still under way.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hyperbase.client.backend import Backend
+from hyperbase.common.authorization import ADMIN, READ, Authorizer
+from hyperbase.common.coordination import Coordination, registry_answer
+from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.rpc.call import PENDING, Call
+from hyperbase.common.rpc.server import Handler
+from hyperbase.common.wire.admin_codec import AdminMethod, decode_admin_call
+from hyperbase.common.wire.messages import Method
+
+REMEMBERED_ANSWERS = 1024
+
+
+class Workers(Protocol):
+    """Threads that carry calls out."""
+
+    def run_part(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """``work`` in a thread, its result to ``done`` on the event loop."""
+
+
+class MasterService:
+    """See the module. Handlers belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        coordination: Coordination,
+        workers: Workers,
+        authorize: Authorizer,
+        extra_metrics: Callable[[], dict[str, float]] = dict,
+    ) -> None:
+        self._backend = backend
+        self._coordination = coordination
+        self._workers = workers
+        self._authorize = authorize
+        self._extra_metrics = extra_metrics
+        # nonce → the answer, or while it is under way the calls that wait for it
+        self._answers: OrderedDict[tuple[bytes, int], _Change] = OrderedDict()
+
+    def handlers(self) -> dict[int, Handler]:
+        """By method number."""
+        return {Method.ADMIN: self.admin, Method.REGISTRY: self.registry}
+
+    def registry(self, call: Call, arguments: Any) -> Any:
+        """REGISTRY: where hbase:meta and the master are."""
+        return registry_answer(self._coordination)
+
+    def admin(self, call: Call, arguments: Any) -> Any:
+        """ADMIN: one method of the client's Backend."""
+        name, values, nonce = arguments
+        method, decoded = decode_admin_call(name, values)
+        target = str(decoded[0]) if decoded and isinstance(decoded[0], str) else ""
+        self._authorize(call.principal, ADMIN if method.changes else READ, target)
+        call.deadline = None  # a change that has begun is carried out, and its answer remembered
+        if not method.changes or nonce is None:
+            self._carry_out(name, method, decoded, lambda outcome: _answer(call, outcome))
+            return PENDING
+        if type(nonce) is not int:
+            raise IllegalArgumentException("malformed request: an admin call's nonce is a number")
+        key = (call.connection.client_id, nonce)
+        change = self._answers.get(key)
+        if change is None:
+            change = _Change()
+            self._carry_out(name, method, decoded, change.finish)
+            self._answers[key] = change
+            while len(self._answers) > REMEMBERED_ANSWERS:
+                self._answers.popitem(last=False)
+        change.tell(call)
+        return PENDING
+
+    def _carry_out(
+        self,
+        name: str,
+        method: AdminMethod,
+        arguments: list[Any],
+        done: Callable[[tuple[bool, Any]], None],
+    ) -> None:
+        def work() -> Any:
+            try:
+                result = getattr(self._backend, name)(*arguments)
+                if name == "metrics":
+                    result = {**result, **self._extra_metrics()}
+                return True, method.result.encode(result)
+            except Exception as error:
+                return False, error
+
+        self._workers.run_part(work, done)
+
+
+class _Change:
+    """A change under way, or done."""
+
+    __slots__ = ("_outcome", "_waiting")
+
+    def __init__(self) -> None:
+        self._outcome: tuple[bool, Any] | None = None
+        self._waiting: list[Call] = []
+
+    def tell(self, call: Call) -> None:
+        """Answer a call that asks for the same change again."""
+        if self._outcome is None:
+            self._waiting.append(call)
+        else:
+            _answer(call, self._outcome)
+
+    def finish(self, outcome: tuple[bool, Any]) -> None:
+        """The change was carried out, or failed."""
+        self._outcome = outcome
+        for call in self._waiting:
+            _answer(call, outcome)
+        self._waiting.clear()
+
+
+def _answer(call: Call, outcome: tuple[bool, Any]) -> None:
+    good, value = outcome
+    if good:
+        call.reply(value)
+    else:
+        call.fail(value)
