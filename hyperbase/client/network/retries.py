@@ -44,6 +44,11 @@ def outcome_unknown(error: BaseException) -> bool:
     return isinstance(error, _OUTCOME_UNKNOWN)
 
 
+def _of_the_disk(error: HBaseIOException) -> bool:
+    """The server's disk refused (it is full, or broken): no matter of a moment, its user has to know."""
+    return type(error) is HBaseIOException and error.errno is not None
+
+
 class Retries:
     """The attempts of one operation.
 
@@ -73,7 +78,7 @@ class Retries:
         Raises:
             RetriesExhaustedException: there is none; or ``error`` itself, when it is final.
         """
-        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)):
+        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)) or _of_the_disk(error):
             raise error
         now = time.monotonic()
         if not self.attempts and not self._limited:
