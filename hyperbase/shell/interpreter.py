@@ -59,6 +59,8 @@ class Interpreter:
             CommandFailed, ShellError: something failed; interactive sessions get only the latter, for text
                 that is not in the language.
         """
+        if source.strip() in ("\\", "\\\\"):
+            return show_help(self.session, "converters")
         from hyperbase.shell.parser import parse
 
         value: object = None

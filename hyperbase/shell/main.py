@@ -58,6 +58,7 @@ def run_shell(
             width=None if sys.stdout.isatty() else 0,
             colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"),
             epoch=epoch,
+            local="://" not in target.location,
             arguments=target.arguments,
         )
         interpreter = Interpreter(session)

@@ -38,9 +38,10 @@ _STYLE = Style.from_dict(
 class _Completer(Completer):
     def __init__(self, session: Session) -> None:
         self._inner = completion.Completer(session)
+        self.pending = ""  # earlier lines of the statement
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        length, names = self._inner.candidates(document.text_before_cursor)
+        length, names = self._inner.candidates(self.pending + document.text_before_cursor)
         for name in names:
             yield Completion(name, start_position=-length)
 
@@ -73,9 +74,10 @@ def run_terminal(interpreter: Interpreter) -> int:
     """Prompt, run, and again, until exit or the end of the input; returns the exit code."""
     session = interpreter.session
     colours = session.colours
+    completer = _Completer(session)
     prompt: PromptSession[str] = PromptSession(
         history=_history(),
-        completer=_Completer(session),
+        completer=completer,
         complete_while_typing=False,
         lexer=_Lexer() if colours else None,
         style=_STYLE if colours else None,
@@ -97,6 +99,7 @@ def run_terminal(interpreter: Interpreter) -> int:
     session.out.flush()
     number, pending = 1, ""
     while True:
+        completer.pending = pending
         try:
             line = prompt.prompt(prompt_text(number, int(bool(pending)), bool(pending)))
         except KeyboardInterrupt:  # what was typed is dropped

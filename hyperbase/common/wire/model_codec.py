@@ -44,7 +44,7 @@ PUT, DELETE, INCREMENT, APPEND, ROW_MUTATIONS, CHECK, GET = 1, 2, 3, 4, 5, 6, 7
 MAX_VALUE_BYTES_OF_PIECE = 8 * 1024 * 1024  # a row with more is cut into partial Results
 _BYTES = frozenset({bytes})
 _INTS = frozenset({int})
-_NO_TYPES = (None,)
+_OF_FAMILIES = frozenset({CellType.DELETE_FAMILY, CellType.DELETE_FAMILY_VERSION})
 
 
 # -- results ---------------------------------------------------------------------------------------------
@@ -390,6 +390,8 @@ def _decode_delete(fields: Any) -> Delete:
     for family, qualifier, stamp, kind in markers:
         if kind == CellType.PUT:
             raise IllegalArgumentException("malformed request: a Delete with a put in it")
+        if kind in _OF_FAMILIES and qualifier != b"":  # no file takes it, and the flush would fail for ever
+            raise IllegalArgumentException("malformed request: a delete of a family has no qualifier")
         marker = (_family(family), _bytes(qualifier), check_timestamp(stamp), CellType(kind))
         delete.markers.append(marker)
     return delete
