@@ -55,6 +55,14 @@ def scan_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("hyperbase-scan")]
 
 
+def wait_for_scan_threads_to_end() -> None:
+    """A server's end when it hears of the end of the scan."""
+    deadline = time.monotonic() + 10
+    while scan_threads() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not scan_threads()
+
+
 # -- scanning ------------------------------------------------------------------------------------------
 
 
@@ -160,14 +168,11 @@ def test_dropping_the_reader_leaves_no_thread(db: hyperbase.Connection, small: N
     reader.read_next_batch()
     assert scan_threads()
     del reader
-    deadline = time.monotonic() + 10  # a server's end when it hears of it
-    while scan_threads() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert not scan_threads()
+    wait_for_scan_threads_to_end()
     (region,) = db._open_backend().store.tables["t"].regions  # type: ignore[attr-defined]
     assert region.read_points.smallest() == region.read_points.current
     db.table("t").scan_arrow(layout="cells").read_all()
-    assert not scan_threads()
+    wait_for_scan_threads_to_end()
 
 
 @pytest.mark.parametrize("layout", ["cells", "wide"])
