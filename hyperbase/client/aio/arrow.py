@@ -115,10 +115,11 @@ async def put_arrow(
     timestamp: int | str | None,
     family: bytes | None,
 ) -> int:
-    """Upload; see ``hyperbase.client.network.arrow_puts``. Reading and packing the input is not awaited."""
+    """Upload; see ``hyperbase.client.network.arrow_puts``. The input is read in a thread: it may wait."""
     stream, credit = await _open_put(driver, locator, table, (table, row_key, timestamp, family))
     try:
-        for message in messages_of(data, data.schema):
+        messages = messages_of(data, data.schema)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
             while not credit:
                 kind, payload = await stream.next_part(None)
                 if kind == END:
