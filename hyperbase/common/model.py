@@ -454,7 +454,7 @@ def parse_columns(columns: Iterable[Column] | None) -> tuple[ColumnSpec, ...] | 
 
 def _check_integers(**numbers: int | None) -> None:
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, int):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
             raise TypeError(f"{name} must be an integer, not {number!r}")
 
 

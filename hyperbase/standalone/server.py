@@ -186,5 +186,6 @@ def _limits(config: ServerConfig) -> RpcLimits:
         max_server_requests=config.max_server_requests,
         max_inflight_bytes=config.max_inflight_bytes,
         handshake_timeout_s=config.handshake_timeout_s,
+        stall_timeout_s=config.keepalive_timeout_s,
         compression_threshold_bytes=config.compression_threshold_bytes,
     )

@@ -8,7 +8,7 @@ to threads. Scans are in ``scans.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 from hyperbase.common.authorization import READ, WRITE, Authorizer
 from hyperbase.common.errors import (
@@ -22,6 +22,7 @@ from hyperbase.common.errors import (
 from hyperbase.common.model import (
     MAX_ROW_LENGTH,
     MAX_TIMESTAMP,
+    Action,
     CheckAndMutate,
     Delete,
     Durability,
@@ -53,6 +54,8 @@ from regionserver.region.region import Region
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
 from regionserver.storage.store_file import BlockNotCachedError
+
+T = TypeVar("T")
 
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
@@ -110,17 +113,13 @@ class RegionService:
         Raises:
             NotServingRegionException, AccessDeniedException
         """
-        region = self._regions.get(region_id)
-        if region is None:
-            self._not_here(region_id)
+        region = self._find(region_id)
         self._authorize(call.principal, READ, region.info.table)
         return region
 
     def writable(self, call: Call, region_id: Any) -> Region:
         """The open region, if the call may write to it."""
-        region = self._regions.get(region_id)
-        if region is None:
-            self._not_here(region_id)
+        region = self._find(region_id)
         if region_id == _META_ID:
             raise AccessDeniedException(
                 "hbase:meta is written by the master only: change tables with the admin"
@@ -128,9 +127,12 @@ class RegionService:
         self._authorize(call.principal, WRITE, region.info.table)
         return region
 
-    def _not_here(self, region_id: Any) -> NoReturn:
+    def _find(self, region_id: Any) -> Region:
         if type(region_id) is not bytes or len(region_id) != 16:
             raise IllegalArgumentException("malformed request: a region is named by 16 bytes")
+        region = self._regions.get(region_id)
+        if region is not None:
+            return region
         raise NotServingRegionException(
             f"{self._server_name} does not serve region {region_id.hex()}: it moved, split or is still "
             "opening. Refresh its location from hbase:meta and retry."
@@ -209,7 +211,7 @@ class RegionService:
                     _check_range(region, get)
                     results.append(region.latest(get, load))
                 else:
-                    query: Get = decode_get(get)
+                    query: Get = _decoded(decode_get, get)
                     _check_range(region, query.row)
                     results.append(region.get(query, load))
             return index, OK, results
@@ -231,6 +233,8 @@ class RegionService:
                 if size + weight > MAX_ANSWER_BYTES and (chunk or out):
                     out.append((index, OK, encode_results(chunk)))
                     call.item(out)
+                    if call.done:  # nobody takes the rest
+                        return
                     out, chunk, size = [], [], 0
                 if weight > MAX_ANSWER_BYTES:
                     *first, result = result_pieces(result)
@@ -360,24 +364,24 @@ class RegionService:
     def multi(self, call: Call, arguments: Any) -> Any:
         """MULTI: groups of actions of any kind, each of one region; every action has its outcome."""
         (groups,) = arguments
-        prepared = list(enumerate(groups))
+        prepared = [(index, region_id, items) for index, (region_id, items) in enumerate(groups)]
         self._writes.run(
             call,
-            lambda: [self._run_group(call, index, *group) for index, group in prepared],
+            lambda: [self._run_group(call, index, region_id, items) for index, region_id, items in prepared],
             lambda parts: _reply_outcomes(call, parts),
         )
         return PENDING
 
     def _run_group(self, call: Call, index: int, region_id: Any, items: Any) -> Any:
         try:
-            actions = [decode_action(fields) for fields, _ in items]
+            actions, nonces = _decoded(_decode_items, call, items)
             if all(isinstance(action, Get) for action in actions):
                 region = self.readable(call, region_id)
             else:
                 region = self.writable(call, region_id)
             for action in actions:
                 _check_range(region, action.row)
-            return index, OK, run_actions(region, actions, [_nonce(call, nonce)[0] for _, nonce in items])
+            return index, OK, run_actions(region, actions, nonces)
         except HBaseIOException as error:
             return (index, *as_fault(error))
 
@@ -439,6 +443,25 @@ def _lower(
         except HBaseIOException as error:
             failures.append((row, error))
     return lowered, failures
+
+
+def _decoded(decode: Callable[..., T], *fields: Any) -> T:
+    """``decode(*fields)``, in a thread: what it cannot read is the client's fault and not the server's.
+
+    Raises:
+        IllegalArgumentException
+    """
+    try:
+        return decode(*fields)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        if isinstance(error, HBaseIOException):
+            raise
+        raise IllegalArgumentException(f"malformed request: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _decode_items(call: Call, items: Any) -> tuple[list[Action], list[Nonce | None]]:
+    """The actions of a MULTI's group, and their nonces."""
+    return [decode_action(fields) for fields, _ in items], [_nonce(call, nonce)[0] for _, nonce in items]
 
 
 def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, int | None]:

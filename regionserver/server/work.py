@@ -71,6 +71,15 @@ class WorkPool:
         self._begin()
         self._executor.submit(self._work, call, work, done or call.reply)
 
+    def _again(self, call: Call, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """The client does not read its answers: the call waits until it does, and takes no place here."""
+
+        def begin() -> None:
+            self._pieces += 1
+            self._executor.submit(self._work, call, work, done)
+
+        call.connection.when_writable(begin)
+
     def run_part(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Carry out ``work``, which raises nothing, in a thread, and hand its result to ``done`` always.
 
@@ -93,6 +102,9 @@ class WorkPool:
         try:
             if call.expired():
                 post(self._finish, call.time_out, ())
+                return
+            if not call.connection.writable:
+                post(self._finish, self._again, (call, work, done))
                 return
             result = work()
         except HBaseIOException as error:

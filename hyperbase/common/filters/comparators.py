@@ -175,9 +175,9 @@ class RegexStringComparator(Comparator):
     def __init__(self, value: bytes | str, flags: int = DOTALL, charset: str = "UTF-8") -> None:
         self.pattern = value if isinstance(value, str) else to_bytes(value).decode("utf-8", "replace")
         try:
-            b"".decode(charset)
+            b"a".decode(charset, "replace")  # of empty bytes Python would not look at the charset
             super().__init__(self.pattern)
-        except (LookupError, UnicodeEncodeError) as error:
+        except (LookupError, UnicodeError) as error:
             raise IllegalArgumentException(f"unreadable regular expression or charset: {error}") from error
         self.flags = flags
         self.charset = charset
