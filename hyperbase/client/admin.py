@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperbase.common.descriptors import NamespaceDescriptor
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_kind
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.region_info import RegionInfo
@@ -21,7 +22,6 @@ from hyperbase.common.split_keys import check_split_keys
 if TYPE_CHECKING:
     from hyperbase.client.backend import Backend
     from hyperbase.client.connection import Connection
-    from hyperbase.common.descriptors import TableDescriptor
 
 Name = bytes | str
 
@@ -88,6 +88,7 @@ class Admin:
             TableExistsException, NamespaceNotFoundException, DoNotRetryIOException (a bad schema).
             IllegalArgumentException: an empty or repeated split key.
         """
+        check_kind(descriptor, TableDescriptor)
         self._backend.create_table(descriptor, None if splits is None else check_split_keys(splits))
 
     def alter_table(self, descriptor: TableDescriptor) -> None:
@@ -96,7 +97,7 @@ class Admin:
         Raises:
             TableNotFoundException, InvalidFamilyOperationException, DoNotRetryIOException (a bad schema).
         """
-        self._backend.alter_table(descriptor)
+        self._backend.alter_table(check_kind(descriptor, TableDescriptor))
 
     def describe_table(self, name: Name) -> TableDescriptor:
         """The table's schema.
@@ -111,10 +112,14 @@ class Admin:
         names = self._backend.list_tables()
         if regex is None:
             return names
+        if not isinstance(regex, re.Pattern):
+            check_kind(regex, str, "a regular expression")
+        elif not isinstance(regex.pattern, str):
+            raise WrongTypeException(f"a regular expression of text is wanted here, not {shown(regex)}")
         try:
             pattern = re.compile(regex)
         except re.error as error:
-            raise IllegalArgumentException(f"{regex!r} is not a regular expression: {error}") from error
+            raise IllegalArgumentException(f"{shown(regex)} is not a regular expression: {error}") from error
         return [name for name in names if pattern.fullmatch(name)]
 
     def table_exists(self, name: Name) -> bool:
@@ -229,6 +234,8 @@ def _namespace(
 ) -> NamespaceDescriptor:
     if not isinstance(namespace, (bytes, str)):
         if configuration is not None:
-            raise TypeError("a NamespaceDescriptor says everything: no configuration can be given beside it")
-        return namespace
-    return NamespaceDescriptor(_text(namespace), dict(configuration or {}))
+            raise WrongTypeException(
+                "a NamespaceDescriptor says everything: no configuration can be given beside it"
+            )
+        return check_kind(namespace, NamespaceDescriptor)
+    return NamespaceDescriptor(_text(namespace), {} if configuration is None else configuration)

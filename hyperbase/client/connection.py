@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hyperbase.client.admin import Admin
 from hyperbase.client.table import Table
 from hyperbase.common.descriptors import THRIFT_MAX_VERSIONS, ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import IllegalArgumentException, StoreClosedException
+from hyperbase.common.errors import IllegalArgumentException, StoreClosedException, WrongTypeException, shown
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.split_keys import check_split_keys
@@ -177,9 +177,11 @@ class Connection:
         """
         full = self._full_name(name)
         if not isinstance(families, Mapping):
-            raise TypeError(f"'families' must be a dictionary, not {type(families).__name__}: {families!r}")
+            raise WrongTypeException(
+                f"'families' must be a dictionary, not {type(families).__name__}: {shown(families)}"
+            )
         if not families:
-            raise IllegalArgumentException(f"Table {full!r} cannot be created without a column family")
+            raise IllegalArgumentException(f"Table {shown(full)} cannot be created without a column family")
         described = [
             ColumnFamilyDescriptor.from_options(family, options, THRIFT_MAX_VERSIONS)
             for family, options in families.items()

@@ -14,16 +14,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.arrow import as_reader, check_layout, column_types, make_scan, wide_columns
 from hyperbase.client.batch import Batch, make_delete
 from hyperbase.client.checks import before, column_specs, durability, row_data, stamp
+from hyperbase.common.argument_checks import check_integer, check_items, check_kind
 from hyperbase.common.errors import (
     IllegalArgumentException,
     IllegalStateException,
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
+    WrongTypeException,
+    shown,
 )
 from hyperbase.common.model import (
     ALL_VERSIONS,
@@ -41,6 +44,7 @@ from hyperbase.common.model import (
     RowMutations,
     Scan,
     check_row,
+    to_bytes,
 )
 from hyperbase.common.names import canonical_table_name
 
@@ -54,7 +58,6 @@ _COUNTER = Struct(">q")  # how HBase stores a counter
 
 Row = bytes | str
 Columns = Sequence[Column]
-Wanted = TypeVar("Wanted")
 RowDict = dict[bytes, Any]  # {column: value | (value, timestamp) | list of either}
 
 
@@ -151,7 +154,7 @@ class Table:
         versions: int | str | None = None,
     ) -> list[tuple[bytes, RowDict]]:
         """Read several rows: ``[(row, as row() gives it)]`` in the order asked for, missing rows left out."""
-        gets = [_make_get(row, columns, timestamp, versions) for row in rows]
+        gets = [_make_get(row, columns, timestamp, versions) for row in check_items(rows, "rows")]
         if not gets:
             return []
         make = _row_maker(include_timestamp, versions)
@@ -173,9 +176,9 @@ class Table:
         if versions is None:
             versions = ALL_VERSIONS
         elif not isinstance(versions, int):
-            raise TypeError(f"'versions' must be a number or None, not {versions!r}")
+            raise WrongTypeException(f"'versions' must be a number or None, not {shown(versions)}")
         elif versions < 1:
-            raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {versions}")
+            raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {shown(versions)}")
         result = self._target().get(Get(row, [column], versions, before(timestamp)))
         if include_timestamp:
             return list(zip(result.values, result.timestamp_list(), strict=True))
@@ -215,10 +218,10 @@ class Table:
             versions: as in ``row``.
         """
         for name, number in (("batch_size", batch_size), ("limit", limit), ("scan_batching", scan_batching)):
-            if number is not None and number < 1:
-                raise IllegalArgumentException(f"'{name}' must be >= 1, not {number}")
+            if number is not None:
+                check_integer(number, f"'{name}'", 1)
         if row_prefix is not None and (row_start is not None or row_stop is not None):
-            raise TypeError("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
+            raise WrongTypeException("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
         query = Scan(
             start=b"" if row_start is None else row_start,
             stop=b"" if row_stop is None else row_stop,
@@ -265,7 +268,7 @@ class Table:
 
     def _put_object(self, put: Put, data: object) -> None:
         if data is not None:
-            raise TypeError("a Put says everything: no data can be given beside it")
+            raise WrongTypeException("a Put says everything: no data can be given beside it")
         _check_action(put)
         self._target().put(put)
 
@@ -283,7 +286,9 @@ class Table:
         """
         if isinstance(row, Delete):
             if columns is not None or timestamp is not None:
-                raise TypeError("a Delete says everything: no columns or timestamp can be given beside it")
+                raise WrongTypeException(
+                    "a Delete says everything: no columns or timestamp can be given beside it"
+                )
             self._target().delete(row)
             return
         specs = None if columns is None else column_specs(columns)
@@ -313,32 +318,31 @@ class Table:
 
     def counter_set(self, row: Row, column: Column, value: int = 0) -> None:
         """Store a counter: 8 bytes, big-endian, signed."""
-        if not -(2**63) <= value < 2**63:
-            raise IllegalArgumentException(f"{value} does not fit a signed 64-bit counter")
-        self.put(row, {column: _COUNTER.pack(value)})
+        data = _COUNTER.pack(check_integer(value, "the counter's value"))
+        self.put(row, {to_bytes(column, "column"): data})
 
     def counter_inc(self, row: Row, column: Column, value: int = 1) -> int:
         """Add ``value`` atomically and return the new value; a missing counter counts from 0."""
-        result = self._target().increment(Increment(row).add(column, index(value)))
+        result = self._target().increment(Increment(row).add(column, _amount(value)))
         return int(_COUNTER.unpack(result.values[0])[0])
 
     def counter_dec(self, row: Row, column: Column, value: int = 1) -> int:
         """Subtract ``value`` atomically and return the new value."""
-        return self.counter_inc(row, column, -value)
+        return self.counter_inc(row, column, -_amount(value))
 
     # -- HBase style -------------------------------------------------------------------------------------
 
     def get(self, get: Get) -> Result:
         """One row as a Result; empty (false) when nothing matches."""
-        return self._target().get(_expect(get, Get))
+        return self._target().get(check_kind(get, Get))
 
     def get_many(self, gets: Iterable[Get]) -> list[Result]:
         """One Result per Get, in the order given, empty ones included."""
-        return self._target().get_many([_expect(get, Get) for get in gets])
+        return self._target().get_many([check_kind(get, Get) for get in check_items(gets, "gets")])
 
     def scan_results(self, scan: Scan) -> Iterator[Result]:
         """Yield the Results of a Scan, in key order."""
-        for chunk in _chunks(self._target().scan(_expect(scan, Scan)), None):
+        for chunk in _chunks(self._target().scan(check_kind(scan, Scan)), None):
             yield from chunk
 
     def exists(self, row: Row | Get) -> bool:
@@ -371,7 +375,7 @@ class Table:
 
     def mutate_row(self, mutations: RowMutations) -> Result:
         """Apply mutations of one row atomically, in order; the Result holds new counts and values."""
-        for mutation in _expect(mutations, RowMutations).mutations:
+        for mutation in check_kind(mutations, RowMutations).mutations:
             _check_action(mutation)
         return self._target().mutate_row(mutations)
 
@@ -385,14 +389,14 @@ class Table:
         Rows may be served in any order: a Get need not see a Put of its own batch. A cell that is too large
         fails every Put and Delete of the batch that goes to its region.
         """
-        todo = list(actions)
+        todo = list(check_items(actions, "actions"))
         for action in todo:
             _check_action(action)
         return self._target().run_batch(todo) if todo else []
 
     def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:
         """Apply the action if the condition holds, atomically: ``(held, Result of increment or append)``."""
-        _check_action(_expect(check, CheckAndMutate))
+        _check_action(check_kind(check, CheckAndMutate))
         return self._target().check_and_mutate(check)
 
     # -- Arrow -------------------------------------------------------------------------------------------
@@ -455,8 +459,12 @@ class Table:
         Binary values are stored as they are, text as UTF-8, others as text; null is no cell. 16 MB of cells
         or more become StoreFiles, all of a region's rows visible at once. docs/arrow.md tells more.
         """
+        for name, column in (("row_key", row_key), ("timestamp", timestamp)):
+            if isinstance(column, str):
+                to_bytes(column, name)  # refuses what no Arrow column can be called
+        check_kind(row_key, str, "the name of the row key's column")
         at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
-        into = family.encode("utf-8") if isinstance(family, str) else family
+        into = None if family is None else to_bytes(family, "family")
         return self._target().put_arrow(as_reader(data), row_key, at, into)
 
 
@@ -466,7 +474,7 @@ def _texts_as_bytes(options: dict[str, Any]) -> dict[str, Any]:
 
 def _make_get(row: Row, columns: Columns | None, timestamp: int | None, versions: int | str | None) -> Get:
     if columns is not None and not isinstance(columns, (tuple, list)):
-        raise TypeError(f"'columns' must be a tuple or list, not {columns!r}")
+        raise WrongTypeException(f"'columns' must be a tuple or list, not {shown(columns)}")
     return Get(row, columns, 1 if versions is None else versions, before(timestamp))
 
 
@@ -497,23 +505,26 @@ def _chunks(chunks: Iterator[list[Result]], limit: int | None) -> Iterator[list[
             close()
 
 
-def _expect(value: Wanted, kind: type[Wanted]) -> Wanted:
-    if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} is wanted here, not {type(value).__name__}: {value!r}")
-    return value
+def _amount(value: object) -> int:
+    try:
+        return index(value)  # type: ignore[arg-type]  # integers of numpy too
+    except TypeError:
+        raise WrongTypeException(f"a counter's step must be an integer, not {shown(value)}") from None
 
 
 def _check_action(action: object) -> None:
     """Refuse an action that says nothing before anything is sent, as HBase's client does."""
     if isinstance(action, Put):
         if not action.cells:
-            raise IllegalArgumentException(f"No columns to insert: the Put of row {action.row!r} is empty")
+            raise IllegalArgumentException(
+                f"No columns to insert: the Put of row {shown(action.row)} is empty"
+            )
     elif isinstance(action, Increment):
         if not action.amounts:
-            raise IllegalArgumentException(f"Increment of row {action.row!r}: zero columns specified")
+            raise IllegalArgumentException(f"Increment of row {shown(action.row)}: zero columns specified")
     elif isinstance(action, Append):
         if not action.cells:
-            raise IllegalArgumentException(f"Append to row {action.row!r}: zero columns specified")
+            raise IllegalArgumentException(f"Append to row {shown(action.row)}: zero columns specified")
     elif isinstance(action, CheckAndMutate):
         if action.action is None:
             raise IllegalStateException(
@@ -525,7 +536,7 @@ def _check_action(action: object) -> None:
         for mutation in action.mutations:
             _check_action(mutation)
     elif not isinstance(action, (Get, Delete)):
-        raise TypeError(
+        raise WrongTypeException(
             "actions are Get, Put, Delete, Increment, Append, RowMutations or CheckAndMutate objects, "
-            f"not {type(action).__name__}: {action!r}"
+            f"not {type(action).__name__}: {shown(action)}"
         )

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hyperbase.common.argument_checks import check_integer
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
@@ -30,6 +31,8 @@ from hyperbase.common.errors import (
     StoreFormatException,
     TableNotEnabledException,
     TableNotFoundException,
+    WrongTypeException,
+    shown,
 )
 from hyperbase.common.names import table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
@@ -470,6 +473,11 @@ def region_directory(info: RegionInfo) -> str:
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:
     """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
     given = {name: value for name, value in settings.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, (int, float, str)):
+            raise WrongTypeException(f"{name} must be a number, not {shown(value)}")
+        if isinstance(value, int):
+            check_integer(int(value), name)
     base = StoreConfig()
     limit = given.get("memstore_limit_bytes")
     if isinstance(limit, int) and "memstore_flush_size_bytes" not in given:

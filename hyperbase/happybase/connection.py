@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hyperbase.client.connection import Connection as ClientConnection
 from hyperbase.client.connection import Name
 from hyperbase.client.location import local_path
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, shown
 from hyperbase.happybase.table import Table
 
 if TYPE_CHECKING:
@@ -122,4 +122,4 @@ def _open_store(path: str) -> Backend:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {value!r}")
+        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {shown(value)}")
