@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperbase import aio
     from hyperbase.client.admin import Admin
     from hyperbase.client.batch import Batch
     from hyperbase.client.connection import Connection
@@ -75,6 +76,7 @@ __all__ = [
     "NamespaceDescriptor",
     "RegionInfo",
     "TableDescriptor",
+    "aio",
     "errors",
     "filters",
     "__version__",
@@ -91,7 +93,7 @@ _HOMES = {
     "TableDescriptor": "hyperbase.common.descriptors",
     "RegionInfo": "hyperbase.common.region_info",
 }
-_MODULES = {"errors": "hyperbase.common.errors", "filters": "hyperbase.filters"}
+_MODULES = {"aio": "hyperbase.aio", "errors": "hyperbase.common.errors", "filters": "hyperbase.filters"}
 
 
 def __getattr__(name: str) -> Any:

@@ -41,28 +41,15 @@ def main() -> int:
     )
     rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
     names = options.works or [*GROUPS, *MEASURES]
+    failures: list[str] = []
+    peer = _start_hbase(options, scratch) if any(name in GROUPS for name in names) else None
     try:
-        peer = _start_hbase(options, scratch) if any(name in GROUPS for name in names) else None
-        try:
-            compared = _compare(
-                [GROUPS[name] for name in names if name in GROUPS], options, peer, timing, rows, scratch
-            )
-        finally:
-            if peer is not None:
-                peer.stop()
-        measures: list[Measure] = []
-
-        def report(measure: Measure) -> None:
-            measures.append(measure)
-            print(f"{measure.title}: {measure.value}   {measure.aim}", flush=True)
-
-        for name in names:
-            if name in MEASURES:
-                MEASURES[name](Setting(scratch, rows, options.quick), report)
-    except BaseException:
-        print(f"the logs of all processes are kept in {scratch}", file=sys.stderr)
-        raise
-    shutil.rmtree(scratch)
+        groups = [GROUPS[name] for name in names if name in GROUPS]
+        compared = _compare(groups, options, peer, timing, rows, scratch, failures)
+    finally:
+        if peer is not None:
+            peer.stop()
+    measures = _measure(names, Setting(scratch, rows, options.quick), failures)
     section = section_text(compared, measures, peer is not None, timing, rows, time.monotonic() - started)
     print(f"\n{section}")
     if options.json:
@@ -70,6 +57,10 @@ def main() -> int:
     if options.write_docs:
         PAGE.write_text(insert_section(PAGE.read_text(), section))
         print(f"\nwritten into {PAGE}")
+    if failures:
+        print(f"\n{len(failures)} failed; the logs of all processes are kept in {scratch}", file=sys.stderr)
+        return 1
+    shutil.rmtree(scratch)
     return 0
 
 
@@ -127,6 +118,7 @@ def _compare(
     timing: Timing,
     rows: int,
     scratch: Path,
+    failures: list[str],
 ) -> list[tuple[Group, Results]]:
     if not groups:
         return []
@@ -146,7 +138,7 @@ def _compare(
                 recreate(connection, WRITE)
                 if peer is not None:
                     peer.fresh_table_for_writes()
-            results = run(group, arena, timing)
+            results = run(group, arena, timing, failures)
             compared.append((group, results))
             for contestant, samples in results.items():
                 found = " ".join(short(sample.rate) for sample in samples)
@@ -157,6 +149,23 @@ def _compare(
         if server is not None:
             server.stop()
     return compared
+
+
+def _measure(names: Sequence[str], setting: Setting, failures: list[str]) -> list[Measure]:
+    measures: list[Measure] = []
+
+    def report(measure: Measure) -> None:
+        measures.append(measure)
+        print(f"{measure.title}: {measure.value}   {measure.aim}", flush=True)
+
+    for name in names:
+        if name in MEASURES:
+            try:
+                MEASURES[name](setting, report)
+            except Exception as error:
+                failures.append(f"{name}: {type(error).__name__}: {error}")
+                print(f"FAILED {failures[-1]}", flush=True)
+    return measures
 
 
 def _as_json(compared: list[tuple[Group, Results]], measures: list[Measure]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import hyperbase
 from benchmarks.network.data import BATCH, READ, WRITE, Source, key
 from benchmarks.network.measure import percentile, read_samples, within
-from benchmarks.network.processes import wait_until_quiet
+from benchmarks.network.processes import open_sockets, wait_until_quiet
 from benchmarks.network.report import Measure
 from benchmarks.network.rounds import MINIMUM_WARM_UP_OPS
 from benchmarks.network.server import Server, load, recreate
@@ -205,7 +205,7 @@ def idle_connections(setting: Setting, report: Report) -> None:
         recreate(connection, READ)
         connection.table(READ).put(*Source(0, 1).row(0))
         time.sleep(1)
-        before = server.rss_mb()
+        before, sockets = server.rss_mb(), open_sockets(server.pid)
         opened = []
         try:
             for _ in range(wanted):
@@ -214,6 +214,8 @@ def idle_connections(setting: Setting, report: Report) -> None:
                 one.table(READ).row(key(0))
             time.sleep(2)
             cost = server.rss_mb() - before
+            if open_sockets(server.pid) - sockets < wanted:
+                raise AssertionError(f"the server has not got {wanted} connections: they share sockets")
         finally:
             for one in opened:
                 one.close()

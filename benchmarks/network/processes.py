@@ -41,6 +41,12 @@ def tree_rss_kib(pid: int) -> int:
     return sum(status_kib(one, "VmRSS") for one in tree(pid))
 
 
+def open_sockets(pid: int) -> int:
+    """Sockets that a process has open."""
+    folder = f"/proc/{pid}/fd"
+    return sum(_link(f"{folder}/{name}").startswith("socket:") for name in os.listdir(folder))
+
+
 def wait_until_quiet(pids: Iterable[int], limit_s: float = 20.0, busy: float = 0.1) -> None:
     """Return when the processes, with children, use less than ``busy`` of a core; or after ``limit_s``."""
     watched = list(pids)
@@ -75,6 +81,13 @@ def listener(port: int) -> int | None:
         except OSError:
             continue
     return None
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def _cpu_s(pids: Iterable[int]) -> float:

@@ -61,7 +61,12 @@ def comparison_table(groups: Iterable[tuple[Group, Results]]) -> str:
         "| reach | reached |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    rows += [_comparison(line, group, results) for group, results in groups for line in group.lines]
+    rows += [
+        _comparison(line, group, results)
+        for group, results in groups
+        for line in group.lines
+        if results.get(line.ours)
+    ]
     return "\n".join(rows)
 
 

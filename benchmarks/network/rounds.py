@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.network.hbase import HBase
 from benchmarks.network.processes import wait_until_quiet
 from benchmarks.network.server import EchoServer
-from benchmarks.network.team import Sample, Team, Worker
+from benchmarks.network.team import Sample, Team, Worker, WorkerFailed
 from benchmarks.network.works import ECHO, HAPPYBASE, HBASE_SIDES, JAVA, OUR_SIDES, Contestant, Group
 
 MINIMUM_WARM_UP_OPS = 20
@@ -70,21 +71,45 @@ class Arena:
         return make
 
 
-def run(group: Group, arena: Arena, timing: Timing) -> Results:
-    """Samples of each contestant, one for each round; HBase's are left out when there is none."""
-    contestants = [one for one in group.contestants if arena.hbase is not None or one.side not in HBASE_SIDES]
+def run(group: Group, arena: Arena, timing: Timing, failures: list[str]) -> Results:
+    """Samples of each contestant, one for each round; HBase's are left out when there is none.
+
+    A contestant whose client fails is left out too, with a line in ``failures``; the others go on.
+    """
     teams: dict[Contestant, Team] = {}
-    results: Results = {one: [] for one in contestants}
+    results: Results = {}
+
+    def attempt(one: Contestant, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except WorkerFailed as error:
+            failures.append(f"{one.work}, {one.clients} of {one.side}: {error}")
+            print(f"FAILED {failures[-1]}", flush=True)
+            results.pop(one, None)
+            if team := teams.pop(one, None):
+                team.close()
+
+    def warm(one: Contestant) -> None:
+        ours = group.contestant(OUR_SIDES[0])
+        if one.side == ECHO and ours not in teams:
+            raise WorkerFailed("without Hyperbase's client the sizes of its frames are not known")
+        teams[one] = arena.team(one, timing, teams[ours].sizes if one.side == ECHO and ours else {})
+        teams[one].wait_ready()
+        results[one] = []
+
+    def measure(one: Contestant) -> None:
+        wait_until_quiet(arena.pids)
+        results[one].append(teams[one].measure(timing.seconds))
+
     try:
-        for one in sorted(contestants, key=lambda one: one.side == ECHO):  # it needs our sizes
-            ours = group.contestant(OUR_SIDES[0])
-            teams[one] = arena.team(one, timing, teams[ours].sizes if one.side == ECHO and ours else {})
-            teams[one].wait_ready()
+        present = [one for one in group.contestants if arena.hbase is not None or one.side not in HBASE_SIDES]
+        for one in sorted(present, key=lambda one: one.side == ECHO):  # it needs our sizes
+            attempt(one, partial(warm, one))
         for number in range(timing.rounds):
-            turn = number % len(contestants)
-            for one in contestants[turn:] + contestants[:turn]:
-                wait_until_quiet(arena.pids)
-                results[one].append(teams[one].measure(timing.seconds))
+            running = [one for one in group.contestants if one in teams]
+            turn = number % max(1, len(running))
+            for one in running[turn:] + running[:turn]:
+                attempt(one, partial(measure, one))
     finally:
         for team in teams.values():
             team.close()

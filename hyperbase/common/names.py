@@ -21,6 +21,7 @@ MAX_FAMILY_LENGTH = 127
 MAX_FILE_NAME_BYTES = 255  # of one path component, on every common file system
 
 _RECOVERED_EDITS = b"recovered.edits"
+_PRINTED = [chr(byte) if 32 <= byte <= 126 and byte != 92 else f"\\x{byte:02X}" for byte in range(256)]
 
 
 @lru_cache(maxsize=4096)
@@ -129,7 +130,9 @@ def check_family_name(family: bytes) -> bytes:
 
 def to_string_binary(data: bytes) -> str:
     """Bytes as HBase prints them: printable ASCII as it is, ``\\`` and the rest as ``\\xHH``."""
-    return "".join(chr(byte) if 32 <= byte <= 126 and byte != 92 else f"\\x{byte:02X}" for byte in data)
+    if data.isascii() and b"\\" not in data and (text := data.decode("ascii")).isprintable():
+        return text
+    return "".join(map(_PRINTED.__getitem__, data))
 
 
 def _check_qualifier(qualifier: str, kind: str) -> None:

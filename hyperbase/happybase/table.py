@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hyperbase.client.table import Columns, Row, RowDict
+from hyperbase.client.requests import Columns, Row, RowDict
 from hyperbase.client.table import Table as ClientTable
 from hyperbase.common.model import FilterLike
 

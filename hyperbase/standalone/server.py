@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +38,7 @@ T = TypeVar("T")
 WAITING_PIECES = 10_000  # of reads and scans; each holds little
 WAITING_UPLOADS = 64
 BLOCKED_WRITES = 256  # that wait for memory; more are refused
-# How long a thread may hold the interpreter while another wants it: the loop's answers wait no longer.
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
-SWITCH_INTERVAL_S = 0.0005
 
 
 class StandaloneServer:
@@ -72,7 +69,6 @@ class StandaloneServer:
         Raises:
             OSError: the address cannot be bound. HBaseIOException: the store does not open.
         """
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.address = await self.rpc.listen(self.config.bind, self.config.port)
         name = ServerName(self._advertised_host(), self.address[1], self.startcode)
         try:

@@ -8,6 +8,7 @@ import pytest
 
 from hyperbase import Connection
 from tests.support.engine import Bench, Clock, memory_connection
+from tests.support.served import served_connection
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +17,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="module")
-def connection(clock: Clock) -> Iterator[Connection]:
+@pytest.fixture(scope="module", params=["embedded", "server"])
+def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connection]:
     """A store for a module's tests; each test makes tables of its own."""
-    opened = memory_connection(clock=clock)
+    opened = {"embedded": memory_connection, "server": served_connection}[request.param](clock=clock)
     yield opened
     opened.close()
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from benchmarks.network.echo import round_trips
 from benchmarks.network.measure import percentile, read_samples, repeat, within, write_samples
 from benchmarks.network.processes import listener, status_kib, tree
 from benchmarks.network.report import BEGIN, END, Measure, Ratio, insert_section, ratio, reached, short
+from benchmarks.network.rounds import Arena, Timing, run
 from benchmarks.network.server import EchoServer, load, prepare
 from benchmarks.network.team import Sample, Worker, WorkerFailed, combine
-from benchmarks.network.works import ASYNC, ECHO, GROUPS, HAPPYBASE, HYPERBASE, JAVA, Contestant, Line
+from benchmarks.network.works import ASYNC, ECHO, GROUPS, HAPPYBASE, HYPERBASE, JAVA, Contestant, Group, Line
 
 # -- what is written and read ------------------------------------------------------------------------------
 
@@ -182,6 +184,36 @@ def test_a_worker_that_is_silent_is_not_waited_for_for_ever(tmp_path: Path) -> N
     with pytest.raises(WorkerFailed, match="did not answer"):
         client.read_line(0.01)
     client.close()
+
+
+@pytest.fixture
+def arena(tmp_path: Path) -> Iterator[Arena]:
+    with hyperbase.connect(tmp_path / "d") as connection:
+        prepare(connection, 300)
+    echo = EchoServer(tmp_path / "log")
+    yield Arena(str(tmp_path / "d"), [], echo, None, 300, tmp_path)
+    echo.stop()
+
+
+BRIEF = Timing(rounds=3, seconds=0.01, warm_up_s=0)
+
+
+def test_contestants_take_turns_and_hbase_is_left_out(arena: Arena) -> None:
+    failures: list[str] = []
+    # An embedded store tells no sizes: 0 bytes are the shortest frames.
+    results = run(GROUPS["get"], arena, BRIEF, failures)
+    assert failures == []
+    assert {one.side: len(samples) for one, samples in results.items()} == {HYPERBASE: 3, ECHO: 3}
+
+
+def test_a_client_that_fails_is_left_out_and_named(arena: Arena) -> None:
+    failures: list[str] = []
+    arena.location = "hyperbase://127.0.0.1:1"
+    group = GROUPS["get"]
+    alone = Group("x", [group.contestants[0], Contestant(ECHO, "get")], group.lines)
+    assert run(alone, arena, BRIEF, failures) == {}
+    assert [failure.split(":")[0] for failure in failures] == ["get, 1 of hyperbase", "get, 1 of echo"]
+    assert report.comparison_table([(alone, {})]).count("\n") == 1
 
 
 def test_memory_and_children_of_a_process() -> None:

@@ -19,10 +19,11 @@ from hyperbase.client.network.scatter import FRAME_BYTES, FRAME_ROWS
 from hyperbase.common.errors import (
     DoNotRetryIOException,
     HBaseIOException,
+    IllegalArgumentException,
     RetriesExhaustedException,
     RetriesExhaustedWithDetailsException,
 )
-from hyperbase.common.model import Durability
+from hyperbase.common.model import MAX_ROW_LENGTH, Durability
 from hyperbase.common.wire.faults import decode_fault
 from hyperbase.common.wire.messages import OK, Method
 from hyperbase.common.wire.model_codec import encode_rows
@@ -30,6 +31,8 @@ from hyperbase.common.wire.model_codec import encode_rows
 RowData = tuple[bytes, Mapping[bytes, bytes]]
 Failures = list[tuple[bytes, Exception]]
 
+KEY_VALUE_OVERHEAD = 20  # HBase's KeyValue: lengths, timestamp and type around its parts
+MAX_CHECKED_NAME = 65_536  # columns with longer names are left to the server
 _PUT_ROWS = int(Method.PUT_ROWS)
 
 
@@ -48,6 +51,7 @@ def put_rows(
         RetriesExhaustedWithDetailsException: some were refused, the others are written.
         HBaseIOException: the one row's error, or why none was written.
     """
+    _check_sizes(rows, retries.config.max_key_value_bytes)
     failures: Failures = []
     written = 0
     fatal: HBaseIOException | None = None
@@ -65,6 +69,23 @@ def put_rows(
     if fatal is not None and not written:
         raise fatal
     raise RetriesExhaustedWithDetailsException(failures)
+
+
+def _check_sizes(rows: Sequence[RowData], limit_bytes: int) -> None:
+    """Refuse them all when one has a cell that no server takes, as HBase's client does."""
+    limit_bytes -= KEY_VALUE_OVERHEAD
+    if limit_bytes <= 0 or sum(map(len, chain.from_iterable(data.values() for _, data in rows))) < (
+        limit_bytes - MAX_ROW_LENGTH - MAX_CHECKED_NAME
+    ):
+        return
+    for row, data in rows:
+        for name, value in data.items():
+            size = len(row) + len(name) - 1 + len(value)
+            if size > limit_bytes:
+                raise IllegalArgumentException(
+                    f"KeyValue size too large: {size + KEY_VALUE_OVERHEAD} bytes with its key, at most "
+                    f"{limit_bytes + KEY_VALUE_OVERHEAD} (max_key_value_bytes); nothing was written"
+                )
 
 
 def one_row(

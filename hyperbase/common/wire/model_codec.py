@@ -37,7 +37,6 @@ from hyperbase.common.model import (
     TimeRange,
     check_timestamp,
 )
-from hyperbase.common.wire.filter_codec import decode_filter, encode_filter
 
 # On the wire: numbers are never reused.
 PUT, DELETE, INCREMENT, APPEND, ROW_MUTATIONS, CHECK, GET = 1, 2, 3, 4, 5, 6, 7
@@ -213,7 +212,19 @@ def _encode_query(query: Query) -> tuple[Any, ...]:
 
 
 def _encode_optional_filter(filter_: FilterLike | None) -> Any:
-    return None if filter_ is None else encode_filter(filter_)
+    if filter_ is None:
+        return None
+    from hyperbase.common.wire.filter_codec import encode_filter  # loads every filter: only when one is used
+
+    return encode_filter(filter_)
+
+
+def _decode_optional_filter(fields: Any) -> FilterLike | None:
+    if fields is None:
+        return None
+    from hyperbase.common.wire.filter_codec import decode_filter
+
+    return decode_filter(fields)
 
 
 def _columns(specs: Any) -> list[bytes] | None:
@@ -234,7 +245,7 @@ def _query_arguments(fields: Sequence[Any]) -> dict[str, Any]:
         "columns": _columns(columns),
         "versions": versions,
         "time_range": span,
-        "filter": None if filter_ is None else decode_filter(filter_),
+        "filter": _decode_optional_filter(filter_),
         "store_limit": limit,
         "store_offset": offset,
         "family_time_ranges": None if spans is None else dict(spans),
@@ -422,8 +433,9 @@ def _decode_check(fields: Any) -> CheckAndMutate:
             CompareOperator[op],
             None if value is None else _bytes(value),
         )
-    if filter_ is not None:
-        check.if_filter(decode_filter(filter_))
+    condition = _decode_optional_filter(filter_)
+    if condition is not None:
+        check.if_filter(condition)
     check.time = TimeRange.of(span)
     if action is not None:
         decoded = decode_action(action)
