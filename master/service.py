@@ -72,11 +72,12 @@ class MasterService:
         key = (call.connection.client_id, nonce)
         change = self._answers.get(key)
         if change is None:
-            change = _Change(lambda: self._answers.pop(key, None))
+            change = _Change(call, lambda: self._answers.pop(key, None))
             self._carry_out(name, method, decoded, change.waiting, change.finish)
             self._answers[key] = change
             while len(self._answers) > REMEMBERED_ANSWERS:
                 self._answers.popitem(last=False)
+            return PENDING
         change.tell(call)
         return PENDING
 
@@ -109,10 +110,10 @@ class _Change:
 
     __slots__ = ("_forget", "_outcome", "waiting")
 
-    def __init__(self, forget: Callable[[], object]) -> None:
+    def __init__(self, first: Call, forget: Callable[[], object]) -> None:
         self._forget = forget
         self._outcome: _Outcome = None
-        self.waiting: list[Call] = []
+        self.waiting = [first]
 
     def tell(self, call: Call) -> None:
         """Answer a call that asks for the same change again."""

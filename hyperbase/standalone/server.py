@@ -63,6 +63,11 @@ class StandaloneServer:
         host, port = self.address
         return {"rpc": f"hyperbase://{f'[{host}]' if ':' in host else host}:{port}"}
 
+    @property
+    def replayed_rows(self) -> int:
+        """Rows that the start took from the log; 0 after a clean stop."""
+        return 0 if self._backend is None else self._backend.store.engine.replayed_rows
+
     async def start(self) -> None:
         """Listen, open the store, serve. Who connects meanwhile waits.
 
