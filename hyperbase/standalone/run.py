@@ -177,11 +177,12 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> int:
         if not stop.wanted:
             entry.write()
             logger.info(
-                "started data=%s rpc=%s pid=%d version=%s took_ms=%d",
+                "started data=%s rpc=%s pid=%d version=%s replayed_rows=%d took_ms=%d",
                 config.data_dir,
                 entry.endpoints.get("rpc", ""),
                 entry.pid,
                 entry.version,
+                server.replayed_rows,
                 (time.monotonic() - began) * 1000,
             )
             for line in _endpoint_lines(config, server):

@@ -63,6 +63,11 @@ class StandaloneServer:
         host, port = self.address
         return {"rpc": f"hyperbase://{f'[{host}]' if ':' in host else host}:{port}"}
 
+    @property
+    def replayed_rows(self) -> int:
+        """Rows that the start took from the log; 0 after a clean stop."""
+        return 0 if self._backend is None else self._backend.store.engine.replayed_rows
+
     async def start(self) -> None:
         """Listen, open the store, serve. Who connects meanwhile waits.
 
@@ -116,7 +121,7 @@ class StandaloneServer:
         coordination.register_server(name)
         coordination.become_master(name)
         coordination.set_meta_location(name)
-        regions = RegionService(engine, str(name), completions, reads, writes, allow_all)
+        regions = RegionService(engine, str(name), completions, reads, writes, allow_all, streams)
         scans = ScanService(regions.readable, streams)
         arrow = ArrowService(regions.readable, streams, reads)
         arrow_puts = ArrowPutService(self._backend.table, uploads, completions, allow_all)
@@ -124,19 +129,27 @@ class StandaloneServer:
         for service in (regions, scans, arrow, arrow_puts, master):
             self.rpc.add_handlers(service.handlers())
         self._streams = streams
-        self._leases = asyncio.ensure_future(self._watch_leases(streams))
+        self._leases = asyncio.ensure_future(self._watch_leases(streams, arrow_puts))
 
-    async def _watch_leases(self, streams: StreamTable) -> None:
+    async def _watch_leases(self, streams: StreamTable, uploads: ArrowPutService) -> None:
         interval = min(1.0, self.config.scanner_lease_s / 4)
         while True:
             await asyncio.sleep(interval)
             streams.end_idle(self.rpc.now())
+            uploads.end_idle(self.rpc.now(), self.config.scanner_lease_s)
+
+    def _held_read_points(self) -> int:
+        """What scanners keep flushes and compactions from dropping."""
+        if self._backend is None:
+            return 0
+        return sum(region.read_points.held for region in list(self._backend.store.engine.regions.values()))
 
     def _metrics(self) -> dict[str, float]:
         return {
             "numOpenConnections": len(self.rpc.connections),
             "numActiveHandler": sum(self.rpc.in_flight),
             "numOpenScanners": len(self._streams or ()),
+            "numHeldReadPoints": self._held_read_points(),
             "exceptions.callQueueTooBig": self.rpc.refused_calls,
         }
 
