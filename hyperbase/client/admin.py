@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperbase.common.descriptors import NamespaceDescriptor
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_kind
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.region_info import RegionInfo
@@ -102,6 +103,7 @@ class Admin:
             TableExistsException, NamespaceNotFoundException, DoNotRetryIOException (a bad schema).
             IllegalArgumentException: an empty or repeated split key.
         """
+        check_kind(descriptor, TableDescriptor)
         self._backend.create_table(descriptor, None if splits is None else check_split_keys(splits))
 
     def alter_table(self, descriptor: TableDescriptor) -> None:
@@ -110,7 +112,7 @@ class Admin:
         Raises:
             TableNotFoundException, InvalidFamilyOperationException, DoNotRetryIOException (a bad schema).
         """
-        self._backend.alter_table(descriptor)
+        self._backend.alter_table(check_kind(descriptor, TableDescriptor))
 
     def describe_table(self, name: Name) -> TableDescriptor:
         """The table's schema.
@@ -270,17 +272,21 @@ class Admin:
 def check_switch(name: str) -> None:
     """Raises IllegalArgumentException for a switch that does not exist."""
     if name not in SWITCHES:
-        raise IllegalArgumentException(f"no switch {name!r}: there are {', '.join(SWITCHES)}")
+        raise IllegalArgumentException(f"no switch {shown(name)}: there are {', '.join(SWITCHES)}")
 
 
 def matching(names: list[str], regex: str | re.Pattern[str] | None) -> list[str]:
     """The names that a regular expression matches as a whole; all of them without one."""
     if regex is None:
         return names
+    if not isinstance(regex, re.Pattern):
+        check_kind(regex, str, "a regular expression")
+    elif not isinstance(regex.pattern, str):
+        raise WrongTypeException(f"a regular expression of text is wanted here, not {shown(regex)}")
     try:
         pattern = re.compile(regex)
     except re.error as error:
-        raise IllegalArgumentException(f"{regex!r} is not a regular expression: {error}") from error
+        raise IllegalArgumentException(f"{shown(regex)} is not a regular expression: {error}") from error
     return [name for name in names if pattern.fullmatch(name)]
 
 
@@ -297,6 +303,8 @@ def namespace_of(
     """A descriptor as it is, or one made of a name and its configuration."""
     if not isinstance(namespace, (bytes, str)):
         if configuration is not None:
-            raise TypeError("a NamespaceDescriptor says everything: no configuration can be given beside it")
-        return namespace
-    return NamespaceDescriptor(name_text(namespace), dict(configuration or {}))
+            raise WrongTypeException(
+                "a NamespaceDescriptor says everything: no configuration can be given beside it"
+            )
+        return check_kind(namespace, NamespaceDescriptor)
+    return NamespaceDescriptor(name_text(namespace), {} if configuration is None else configuration)

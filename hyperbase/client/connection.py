@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from hyperbase.client.admin import Admin
 from hyperbase.client.table import Table
 from hyperbase.common.descriptors import THRIFT_MAX_VERSIONS, ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import IllegalArgumentException, StoreClosedException
+from hyperbase.common.errors import (
+    IllegalArgumentException,
+    StoreClosedException,
+    WrongTypeException,
+    shown,
+)
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.split_keys import check_split_keys
@@ -220,12 +225,14 @@ def described_families(table: str, families: Mapping[Any, Any]) -> list[ColumnFa
     """The families of ``create_table``.
 
     Raises:
-        TypeError, IllegalArgumentException: see there.
+        WrongTypeException, IllegalArgumentException: see there.
     """
     if not isinstance(families, Mapping):
-        raise TypeError(f"'families' must be a dictionary, not {type(families).__name__}: {families!r}")
+        raise WrongTypeException(
+            f"'families' must be a dictionary, not {type(families).__name__}: {shown(families)}"
+        )
     if not families:
-        raise IllegalArgumentException(f"Table {table!r} cannot be created without a column family")
+        raise IllegalArgumentException(f"Table {shown(table)} cannot be created without a column family")
     return [
         ColumnFamilyDescriptor.from_options(family, options, THRIFT_MAX_VERSIONS)
         for family, options in families.items()

@@ -13,7 +13,7 @@ from hyperbase.client.connection import Name
 from hyperbase.client.location import local_path
 from hyperbase.client.network.address import DEFAULT_PORT, is_server_url, join_address, parse_servers
 from hyperbase.client.network.opening import server_opener
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, shown
 from hyperbase.happybase.table import Table
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ def _open_store(path: str) -> Backend:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {value!r}")
+        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {shown(value)}")

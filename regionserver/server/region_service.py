@@ -7,7 +7,7 @@ to threads. Scans are in ``scans.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from hyperbase.common.authorization import READ, WRITE, Authorizer
@@ -51,12 +51,14 @@ from regionserver.region.engine import Engine
 from regionserver.region.mutations import CheckOutcome, submit_check, submit_mutation
 from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
+from regionserver.server.streams import StreamTable
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
 from regionserver.storage.store_file import BlockNotCachedError
 
 T = TypeVar("T")
 
+_GET_FILTER = 5  # its place in an encoded Get
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
 _META_ID = META_REGION.id16
@@ -84,8 +86,9 @@ class RegionService:
         reads: WorkPool,
         writes: WorkPool,
         authorize: Authorizer,
+        streams: StreamTable,
     ) -> None:
-        self._engine = engine
+        self._streams = streams
         self._regions = engine.regions
         self._server_name = server_name
         self._completions = completions
@@ -158,6 +161,8 @@ class RegionService:
         region = self.readable(call, region_id)
         get = decode_get(fields)
         _check_range(region, get.row)
+        if get.filter is not None:  # may take its time
+            return self._read_in_thread(call, lambda: region.get(get))
         try:
             return self._answer(call, region.get(get, load=False))
         except BlockNotCachedError:
@@ -192,13 +197,18 @@ class RegionService:
         def read(load: bool) -> list[Any]:
             return [self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work]
 
-        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS:
+        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS and not any(
+            type(get) is not bytes and get[_GET_FILTER] is not None for _, _, gets in work for get in gets
+        ):
             try:
-                self._reply_parts(call, read(False))
+                *first, last = _answer_parts(read(False))
+                for part in first:
+                    call.item(part)
+                call.reply(last)
                 return PENDING
             except BlockNotCachedError:
                 pass
-        self._reads.run(call, lambda: read(True), lambda parts: self._reply_parts(call, parts))
+        self._streams.answer(call, _Parts(lambda: read(True)))
         return PENDING
 
     def _get_group(self, call: Call, index: int, region_id: Any, gets: Any, load: bool) -> Any:
@@ -217,34 +227,6 @@ class RegionService:
             return index, OK, results
         except HBaseIOException as error:
             return (index, *as_fault(error))
-
-    @staticmethod
-    def _reply_parts(call: Call, parts: Sequence[Any]) -> None:
-        """Reply with the groups' Results, in several messages when they are many bytes."""
-        size = 0
-        out: list[Any] = []
-        for index, kind, results in parts:
-            if kind != OK:
-                out.append((index, kind, results))
-                continue
-            chunk: list[Result] = []
-            for result in results:
-                weight = sum(map(len, result.values))
-                if size + weight > MAX_ANSWER_BYTES and (chunk or out):
-                    out.append((index, OK, encode_results(chunk)))
-                    call.item(out)
-                    if call.done:  # nobody takes the rest
-                        return
-                    out, chunk, size = [], [], 0
-                if weight > MAX_ANSWER_BYTES:
-                    *first, result = result_pieces(result)
-                    for piece in first:
-                        call.item([(index, OK, encode_results([piece]))])
-                    weight = sum(map(len, result.values))
-                size += weight
-                chunk.append(result)
-            out.append((index, OK, encode_results(chunk)))
-        call.reply(out)
 
     # -- plain puts --------------------------------------------------------------------------------------
 
@@ -384,6 +366,53 @@ class RegionService:
             return index, OK, run_actions(region, actions, nonces)
         except HBaseIOException as error:
             return (index, *as_fault(error))
+
+
+class _Parts:
+    """The parts of a GET_MANY's answer; the thread that makes the first one reads."""
+
+    def __init__(self, read: Callable[[], list[Any]]) -> None:
+        self._read: Callable[[], list[Any]] | None = read
+        self._parts: Iterator[list[Any]] = iter(())
+        self._next: list[Any] | None = None
+
+    def next_part(self) -> tuple[Any, bool]:
+        """The next list; the last one is END's."""
+        if self._read is not None:
+            self._parts, self._read = _answer_parts(self._read()), None
+            self._next = next(self._parts)
+        part, self._next = self._next, next(self._parts, None)
+        return part, self._next is None
+
+    def close(self) -> None:
+        """Let go of the Results."""
+        self._parts, self._next = iter(()), None
+
+
+def _answer_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+    """The groups' Results in lists, one or more, none of which is too large for a message."""
+    size = 0
+    out: list[Any] = []
+    for index, kind, results in groups:
+        if kind != OK:
+            out.append((index, kind, results))
+            continue
+        chunk: list[Result] = []
+        for result in results:
+            weight = sum(map(len, result.values))
+            if size + weight > MAX_ANSWER_BYTES and (chunk or out):
+                out.append((index, OK, encode_results(chunk)))
+                yield out
+                out, chunk, size = [], [], 0
+            if weight > MAX_ANSWER_BYTES:
+                *first, result = result_pieces(result)
+                for piece in first:
+                    yield [(index, OK, encode_results([piece]))]
+                weight = sum(map(len, result.values))
+            size += weight
+            chunk.append(result)
+        out.append((index, OK, encode_results(chunk)))
+    yield out
 
 
 class _GroupAnswers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.aio.batch import Batch
@@ -24,8 +23,8 @@ from hyperbase.client.requests import (
     RowDict,
     cells_of,
     check_action,
+    counter_step,
     counts_of,
-    expect,
     families_dict,
     make_cells_get,
     make_delete,
@@ -35,10 +34,12 @@ from hyperbase.client.requests import (
     region_dict,
     row_maker,
 )
+from hyperbase.common.argument_checks import check_items, check_kind
 from hyperbase.common.errors import (
     HBaseIOException,
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
+    WrongTypeException,
 )
 from hyperbase.common.model import (
     MAX_ROW_LENGTH,
@@ -57,6 +58,7 @@ from hyperbase.common.model import (
     RowMutations,
     Scan,
     check_row,
+    to_bytes,
 )
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.wire.messages import Method
@@ -172,7 +174,7 @@ class Table:
         versions: int | str | None = None,
     ) -> list[tuple[bytes, RowDict]]:
         """Read several rows, missing ones left out."""
-        gets = [make_get(row, columns, timestamp, versions) for row in rows]
+        gets = [make_get(row, columns, timestamp, versions) for row in check_items(rows, "rows")]
         if not gets:
             return []
         make = row_maker(include_timestamp, versions)
@@ -258,7 +260,7 @@ class Table:
 
     async def _put_object(self, put: Put, data: object) -> None:
         if data is not None:
-            raise TypeError("a Put says everything: no data can be given beside it")
+            raise WrongTypeException("a Put says everything: no data can be given beside it")
         check_action(put)
         await self._mutate(_MUTATE, put)
 
@@ -316,7 +318,9 @@ class Table:
         """Delete every version up to ``timestamp`` (default: now) of the columns, or of the whole row."""
         if isinstance(row, Delete):
             if columns is not None or timestamp is not None:
-                raise TypeError("a Delete says everything: no columns or timestamp can be given beside it")
+                raise WrongTypeException(
+                    "a Delete says everything: no columns or timestamp can be given beside it"
+                )
             delete: Delete | None = row
         else:
             delete = make_delete(row, columns, timestamp, wal)
@@ -339,11 +343,11 @@ class Table:
 
     async def counter_set(self, row: Row, column: Column, value: int = 0) -> None:
         """Store a counter: 8 bytes, big-endian, signed."""
-        await self.put(row, {column: pack_counter(value)})
+        await self.put(row, {to_bytes(column, "column"): pack_counter(value)})
 
     async def counter_inc(self, row: Row, column: Column, value: int = 1) -> int:
         """Add ``value`` atomically and return the new value; a missing counter counts from 0."""
-        increment = Increment(row).add(column, index(value))
+        increment = Increment(row).add(column, counter_step(value))
         result = decode_result(increment.row, await self._mutate(_MUTATE, increment))
         (count,) = counts_of(result).values()
         return count
@@ -356,11 +360,11 @@ class Table:
 
     async def get(self, get: Get) -> Result:
         """Read one row."""
-        return await self._get(expect(get, Get))
+        return await self._get(check_kind(get, Get))
 
     async def get_many(self, gets: Iterable[Get]) -> list[Result]:
         """One Result per Get, in the order given, empty ones included."""
-        wanted = [expect(get, Get) for get in gets]
+        wanted = [check_kind(get, Get) for get in check_items(gets, "gets")]
         connection = self.connection
         return await connection.driver.run(
             get_many(connection.locator, self._full_name, wanted, self._retries())
@@ -369,7 +373,7 @@ class Table:
     async def scan_results(self, scan: Scan) -> AsyncGenerator[Result, None]:
         """Yield the Results of a Scan, in key order."""
         connection = self.connection
-        chunks = scan_chunks(connection.driver, connection.locator, self._full_name, expect(scan, Scan))
+        chunks = scan_chunks(connection.driver, connection.locator, self._full_name, check_kind(scan, Scan))
         async with aclosing(chunks):
             async for chunk in chunks:
                 for result in chunk:
@@ -397,12 +401,12 @@ class Table:
 
     async def mutate_row(self, mutations: RowMutations) -> Result:
         """Apply mutations of one row atomically, in order."""
-        check_action(expect(mutations, RowMutations))
+        check_action(check_kind(mutations, RowMutations))
         return decode_result(mutations.row, await self._mutate(_MUTATE, mutations))
 
     async def run_batch(self, actions: Iterable[Action]) -> list[Outcome]:
         """One outcome per action, in order."""
-        todo = list(actions)
+        todo = list(check_items(actions, "actions"))
         for action in todo:
             check_action(action)
         connection = self.connection
@@ -412,7 +416,7 @@ class Table:
 
     async def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:
         """Apply the action if the condition holds, atomically."""
-        check_action(expect(check, CheckAndMutate))
+        check_action(check_kind(check, CheckAndMutate))
         return read_check(check.row, await self._mutate(_CHECK, check))
 
     # -- Arrow -------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ class RpcServer:
         """A stream may wait for a slow client for ever: end it, the client goes on elsewhere or later."""
         for connection in list(self.connections):
             for call in list(connection.calls.values()):
-                if call.on_credit is not None:
+                if call.on_credit is not None or call.on_data is not None:
                     call.fail(ServerStoppedException("the server is stopping: retry"))
                     if call.on_cancel is not None:
                         call.on_cancel()
