@@ -14,7 +14,10 @@ from typing import Any
 import pyarrow as pa
 
 from hyperbase import Connection, aio
+from hyperbase.client.aio.scans import scan_chunks
 from hyperbase.client.network.arrow_reads import ArrowRequest
+from hyperbase.common.wire.messages import Method
+from hyperbase.common.wire.model_codec import decode_result
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.storage.filesystem import FileSystem
@@ -43,29 +46,26 @@ class LoopThread:
         self.loop.close()
 
 
-class AioBackend:
-    """A server of its own, and an asyncio client of it."""
+class AioClient:
+    """An asyncio client of a server."""
 
-    def __init__(self, store: EmbeddedStore, settings: dict[str, Any]) -> None:
-        self.store = store
-        self.server = ServerThread(open_store=lambda config: EmbeddedBackend(store, store.close)).start()
+    def __init__(self, url: str, settings: dict[str, Any]) -> None:
         self.thread = LoopThread()
-        self.connection = self.thread.run(self._connect(settings))
+        try:
+            self.connection = self.thread.run(self._connect(url, settings))
+        except BaseException:
+            self.thread.stop()
+            raise
         self._closed = False
 
-    async def _connect(self, settings: dict[str, Any]) -> aio.Connection:
-        return await aio.connect(self.server.url, **settings)
+    async def _connect(self, url: str, settings: dict[str, Any]) -> aio.Connection:
+        return await aio.connect(url, **settings)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self.thread.run(self.connection.close())
             self.thread.stop()
-            self.server.stop()
-
-    def crash(self) -> None:
-        self.store.crash()
-        self.close()
 
     def table(self, name: str) -> AioTable:
         return AioTable(self, self.connection.table(name))
@@ -85,10 +85,28 @@ class AioBackend:
         self.thread.run(self.connection.admin._ask("split", name, key))
 
 
+class AioBackend(AioClient):
+    """An asyncio client of a server of its own."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self.store = store
+        self.server = ServerThread(open_store=lambda config: EmbeddedBackend(store, store.close)).start()
+        super().__init__(self.server.url, {})
+
+    def close(self) -> None:
+        if not self._closed:
+            super().close()
+            self.server.stop()
+
+    def crash(self) -> None:
+        self.store.crash()
+        self.close()
+
+
 class AioTable:
     """An asyncio Table behind ``TableBackend``."""
 
-    def __init__(self, backend: AioBackend, table: aio.Table) -> None:
+    def __init__(self, backend: AioClient, table: aio.Table) -> None:
         self._run = backend.thread.run
         self._table = table
 
@@ -111,15 +129,10 @@ class AioTable:
         self._run(self._table.delete(delete))
 
     def increment(self, increment: Any) -> Any:
-        return self._run(self._answer(increment))
+        answer = self._run(self._table._mutate(Method.MUTATE, increment))
+        return decode_result(increment.row, answer)
 
     append = increment
-
-    async def _answer(self, mutation: Any) -> Any:
-        (outcome,) = await self._table.run_batch([mutation])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     def mutate_row(self, mutations: Any) -> Any:
         return self._run(self._table.mutate_row(mutations))
@@ -131,16 +144,13 @@ class AioTable:
         return self._run(self._table.run_batch(actions))
 
     def scan(self, scan: Any) -> Iterator[list[Any]]:
-        results = self._table.scan_results(scan)
+        connection = self._table.connection
+        chunks = scan_chunks(connection.driver, connection.locator, self._table._full_name, scan)
         try:
-            while True:
-                chunk = self._run(_some(results))
-                if chunk:
-                    yield chunk
-                if len(chunk) < CHUNK_ROWS:
-                    return
+            while (chunk := self._run(_next_or_none(chunks))) is not None:
+                yield chunk
         finally:
-            self._run(results.aclose())
+            self._run(chunks.aclose())
 
     def scan_arrow(
         self, scan: Any, layout: str, types: Mapping[bytes, str] | None, columns: Sequence[bytes] | None
@@ -155,7 +165,7 @@ class AioTable:
 
         def read() -> Iterator[pa.RecordBatch]:
             try:
-                while (batch := self._run(anext_or_none(batches))) is not None:
+                while (batch := self._run(_next_or_none(batches))) is not None:
                     yield batch
             finally:
                 self._run(batches.aclose())
@@ -167,20 +177,13 @@ class AioTable:
         return written
 
 
-CHUNK_ROWS = 2048
+async def _next_or_none(iterator: Any) -> Any:
+    return await anext(iterator, None)
 
 
-async def _some(results: Any) -> list[Any]:
-    out: list[Any] = []
-    async for result in results:
-        out.append(result)
-        if len(out) == CHUNK_ROWS:
-            break
-    return out
-
-
-async def anext_or_none(batches: Any) -> Any:
-    return await anext(batches, None)
+def connect_aio(url: str, **settings: Any) -> Connection:
+    """As ``hyperbase.connect`` with a URL, by the asyncio client."""
+    return Connection(lambda: AioClient(url, settings))  # type: ignore[arg-type, return-value]
 
 
 def aio_directory(path: str | os.PathLike[str], **settings: Any) -> Connection:
@@ -189,7 +192,7 @@ def aio_directory(path: str | os.PathLike[str], **settings: Any) -> Connection:
     os.makedirs(root, exist_ok=True)
 
     def opener() -> Any:
-        return AioBackend(EmbeddedStore(LocalFileSystem(root), make_config(settings), root=root), {})
+        return AioBackend(EmbeddedStore(LocalFileSystem(root), make_config(settings), root=root))
 
     return Connection(opener)
 
@@ -199,4 +202,4 @@ def aio_connection(fs: FileSystem | None = None, clock: Any = None, **settings: 
     disk = fs or MemoryFileSystem()
     config = make_config({**QUIET, **settings})
     ticking = clock or Clock()
-    return Connection(lambda: AioBackend(EmbeddedStore(disk, config, clock=ticking), {}))  # type: ignore[arg-type, return-value]
+    return Connection(lambda: AioBackend(EmbeddedStore(disk, config, clock=ticking)))  # type: ignore[arg-type, return-value]

@@ -205,8 +205,10 @@ class Channel:
                 return END, payload
 
     def grant(self, items: int) -> None:
-        """Take so many more ITEMs."""
-        self._control(_CREDIT, (self._call_id, items))
+        """Take so many more ITEMs. Raises nothing: a lost connection shows when the next one is awaited, and
+        what was taken already must not be lost with it."""
+        with suppress(ConnectionLostException):
+            self._control(_CREDIT, (self._call_id, items))
 
     def send_data(self, data: bytes | None) -> None:
         """A part of what the call uploads."""

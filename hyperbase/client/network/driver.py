@@ -59,7 +59,9 @@ class BlockingDriver:
         """The first attempt of an operation, which has all its time."""
         pool = self._pools.get(address) or self.pool(address)
         deadline = started + self.config.operation_timeout_s
-        channel = pool.take(deadline)
+        channel = pool.take_idle()
+        if channel is None:  # to connect, or to wait for a socket, takes some of the time
+            return self.call(Call(address, method, arguments, deadline))
         try:
             return channel.call(method, arguments, self._timeout_ms, deadline)
         except ConnectionLostException:
