@@ -20,7 +20,6 @@ from regionserver.region import vector_scan
 from tests.support.aio_backend import aio_directory
 from tests.support.served import served_directory
 
-
 OPENERS = {"embedded": hyperbase.connect, "server": served_directory, "asyncio": aio_directory}
 
 
