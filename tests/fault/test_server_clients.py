@@ -64,6 +64,13 @@ class Served:
         values = {f"HYPERBASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
         self.server = Server("--data", directory / "store", cwd=directory, **values)
         self.port = self.server.port
+        try:
+            self._fill()
+        except BaseException:
+            self.server.kill()
+            raise
+
+    def _fill(self) -> None:
         self.connection: Connection = hyperbase.connect(f"hyperbase://127.0.0.1:{self.port}")
         families = [ColumnFamilyDescriptor("f")]
         self.connection.admin.create_table(TableDescriptor("t", families))
