@@ -109,9 +109,11 @@ class StandaloneServer:
         writes = WorkPool("write", config.handler_threads, BLOCKED_WRITES, completions)
         admin = WorkPool("admin", config.admin_threads, config.max_admin_requests, completions)
         uploads = WorkPool("upload", config.handler_threads, WAITING_UPLOADS, completions)
-        self._pools = [reads, writes, admin, uploads]
+        meta_reads = WorkPool("meta", 1, config.max_meta_requests, completions)
+        self._pools = [reads, writes, admin, uploads, meta_reads]
         streams = StreamTable(
             reads,
+            meta_reads,
             completions,
             lease_s=config.scanner_lease_s,
             max_streams=config.max_scanners,

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from hyperbase.common.errors import CallQueueTooBigException, HBaseIOException, UnknownScannerException
 from hyperbase.common.rpc.call import Call
 from hyperbase.common.rpc.connection import RpcConnection
-from hyperbase.common.wire.messages import END, ITEM
+from hyperbase.common.wire.messages import END, ITEM, Priority
 from regionserver.server.work import Completions, WorkPool
 
 # A stream makes parts so long, or so many bytes; then the next one that waits for a thread has its turn.
@@ -47,19 +47,25 @@ class StreamTable:
     def __init__(
         self,
         pool: WorkPool,
+        meta_pool: WorkPool,
         completions: Completions,
         *,
         lease_s: float,
         max_streams: int,
         max_streams_per_connection: int,
     ) -> None:
-        self.pool = pool
+        self._pool = pool
+        self._meta_pool = meta_pool
         self.completions = completions
         self._lease_s = lease_s
         self._max_streams = max_streams
         self._max_per_connection = max_streams_per_connection
         self._open: set[Stream] = set()
         self._of: dict[RpcConnection, int] = {}
+
+    def pool_of(self, call: Call) -> WorkPool:
+        """Whose threads make a stream's parts: who looks for a region does not wait behind those who read."""
+        return self._meta_pool if call.priority == Priority.META else self._pool
 
     def __len__(self) -> int:
         return len(self._open)
@@ -160,7 +166,7 @@ class Stream:
         self.idle_since = None
         self._busy = True
         try:
-            self._table.pool.run_part(self._produce, self._produced)
+            self._table.pool_of(self.call).run_part(self._produce, self._produced)
         except CallQueueTooBigException as error:
             self._busy = False
             call.fail(error)

@@ -64,6 +64,13 @@ class Served:
         values = {f"HYPERBASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}
         self.server = Server("--data", directory / "store", cwd=directory, **values)
         self.port = self.server.port
+        try:
+            self._fill()
+        except BaseException:
+            self.server.kill()
+            raise
+
+    def _fill(self) -> None:
         self.connection: Connection = hyperbase.connect(f"hyperbase://127.0.0.1:{self.port}")
         families = [ColumnFamilyDescriptor("f")]
         self.connection.admin.create_table(TableDescriptor("t", families))
@@ -651,6 +658,27 @@ def test_keep_alive_is_answered_while_every_thread_is_busy(
         assert other.call(Method.ROW, region, b"there") is not None
         assert other.call(Method.SCAN, region, encode_scan(Scan(b"t", limit=1)), 1)[0] is not None
         assert other.admin("list_tables") == ("t",)
+
+
+def test_hbase_meta_is_read_while_every_reading_thread_is_busy(
+    monkeypatch: pytest.MonkeyPatch, inside: tuple[ServerThread, WireClient, bytes]
+) -> None:
+    thread, client, region = inside
+    real, leave = HeldScanner.next_chunk, threading.Event()
+
+    def next_chunk(scanner: HeldScanner, max_rows: int = 2048) -> Any:
+        if scanner._region.id16 == region:
+            assert leave.wait(WAIT_S)
+        return real(scanner, max_rows)
+
+    monkeypatch.setattr(HeldScanner, "next_chunk", next_chunk)
+    waiting = {client.send(Method.SCAN, region, encode_scan(Scan()), 1) for _ in range(5)}
+    with WireClient(thread.server.address[1]) as other:
+        found = other.call(Method.SCAN, META_REGION.id16, encode_scan(Scan()), 9)
+        assert found[1] is False
+        assert other.regions("t")[0].id16 == region
+    leave.set()
+    assert {client.receive()[0] for _ in range(5)} == waiting
 
 
 def test_a_scan_that_finds_nothing_stops_when_it_is_cancelled(

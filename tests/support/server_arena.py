@@ -121,12 +121,13 @@ class Arena:
                 self._look(connection)
             self.under_way += sum(writer.busy for writer in self.writers)
             self.kill()
-            self.launch()
             if self.kills < kills and self.chance.random() < 0.2:  # again, while it recovers
-                self._wait_for_log()
+                logs = self._logs()
+                self.launch()
+                wait_until(lambda logs=logs: self._logs() != logs, "the next segment of the log")  # type: ignore[misc]
                 self.kill()
                 self.kills_of_starts += 1
-                self.launch()
+            self.launch()
             self.wait_ready()
         self._end()
         shown: Rows = dict(connection.table("t").scan())
@@ -140,11 +141,8 @@ class Arena:
         assert check_store(str(self.store)) == []
         assert "Traceback" not in self.log, self.log
 
-    def _wait_for_log(self) -> None:
-        """The process that starts has made its first segment of the log, or more."""
-        directory = self.store / "WALs"
-        before = set(os.listdir(directory))
-        wait_until(lambda: set(os.listdir(directory)) != before, "the next segment of the log")
+    def _logs(self) -> set[str]:
+        return set(os.listdir(self.store / "WALs"))
 
     def _look(self, connection: hyperbase.Connection) -> None:
         """Note what the server did since its start."""
