@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ PAGE = Path("docs") / "benchmarks.md"
 
 def main() -> int:
     options = _parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # servers are stopped on the way
     started = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix="hyperbase-bench-", dir=options.dir))
     timing = Timing(2, 0.5, 0.5, 3.0) if options.quick else Timing()

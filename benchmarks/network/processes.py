@@ -47,7 +47,7 @@ def open_sockets(pid: int) -> int:
     return sum(_link(f"{folder}/{name}").startswith("socket:") for name in os.listdir(folder))
 
 
-def wait_until_quiet(pids: Iterable[int], limit_s: float = 20.0, busy: float = 0.1) -> None:
+def wait_until_quiet(pids: Iterable[int], limit_s: float = 8.0, busy: float = 0.1) -> None:
     """Return when the processes, with children, use less than ``busy`` of a core; or after ``limit_s``."""
     watched = list(pids)
     deadline = time.monotonic() + limit_s
