@@ -7,13 +7,14 @@ Threads: a Batch belongs to one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.checks import column_specs, durability, row_data, stamp
-from hyperbase.common.errors import IllegalArgumentException, RetriesExhaustedWithDetailsException
-from hyperbase.common.model import MAX_ROW_LENGTH, ColumnSpec, Delete, check_row
+from hyperbase.common.argument_checks import check_integer
+from hyperbase.common.errors import RetriesExhaustedWithDetailsException, WrongTypeException
+from hyperbase.common.model import MAX_ROW_LENGTH, ColumnSpec, Delete, Durability, check_row
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,6 +23,100 @@ if TYPE_CHECKING:
     from hyperbase.client.table import Table
 
 RowColumns = dict[ColumnSpec, None]  # an ordered set; None instead of it: the whole row
+
+
+class BatchContents:
+    """What a batch has collected, by row. Blocking and asyncio batches share it."""
+
+    def __init__(self, timestamp: int | None, batch_size: int | None, transaction: bool, wal: bool) -> None:
+        self.timestamp = stamp(timestamp)
+        if batch_size is not None:
+            if transaction:
+                raise WrongTypeException(
+                    "'transaction' cannot be combined with 'batch_size': parts would be sent early"
+                )
+            check_integer(batch_size, "'batch_size'", 1)
+        self.batch_size = batch_size
+        self.transaction = transaction
+        self._wal = bool(wal)
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.puts: dict[bytes, dict[bytes, bytes]] = {}
+        self._deletes: dict[bytes, RowColumns | None] = {}
+        # Rows whose wal was chosen call by call; the last call decides for its row.
+        self._put_wal: dict[bytes, bool] = {}
+        self._delete_wal: dict[bytes, bool] = {}
+        self._mutation_count = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.puts or self._deletes)
+
+    @property
+    def full(self) -> bool:
+        """There are as many mutations as are sent at a time."""
+        return self.batch_size is not None and self._mutation_count >= self.batch_size
+
+    def put(self, row: bytes | str, data: Mapping[Any, Any], wal: bool | None) -> None:
+        """See ``Batch.put``."""
+        if type(row) is not bytes or not 0 < len(row) <= MAX_ROW_LENGTH:
+            row = check_row(row)
+        cells = row_data(data)
+        if not cells:
+            return
+        kept = self.puts.setdefault(row, cells)
+        if kept is not cells:
+            kept.update(cells)
+        if wal is not None or self._put_wal:
+            self._put_wal[row] = self._wal if wal is None else bool(wal)
+        self._mutation_count += len(cells)
+
+    def delete(
+        self, row: bytes | str, columns: Iterable[Any] | None, wal: bool | None, family_count: int
+    ) -> None:
+        """See ``Batch.delete``. Deleting a row counts as one mutation per family: that is what is written."""
+        row = check_row(row)
+        if columns is None:
+            self._deletes[row] = None
+            self._mutation_count += family_count
+        else:
+            specs = column_specs(columns)
+            if not specs:
+                return
+            kept = self._deletes.setdefault(row, {})
+            if kept is not None:  # the whole row covers its columns
+                kept.update(dict.fromkeys(specs))
+            self._mutation_count += len(specs)
+        if wal is not None or self._delete_wal:
+            self._delete_wal[row] = self._wal if wal is None else bool(wal)
+
+    def put_groups(self) -> list[tuple[list[tuple[bytes, dict[bytes, bytes]]], Durability]]:
+        """The puts, by durability."""
+        if not self._put_wal:
+            return [(list(self.puts.items()), durability(self._wal))] if self.puts else []
+        groups = []
+        for wal in (True, False):
+            rows = [item for item in self.puts.items() if self._put_wal.get(item[0], self._wal) is wal]
+            if rows:
+                groups.append((rows, durability(wal)))
+        return groups
+
+    def deletes(self) -> list[Delete]:
+        """The deletes."""
+        return [
+            make_delete(row, columns, self.timestamp, self._delete_wal.get(row, self._wal))
+            for row, columns in self._deletes.items()
+        ]
+
+
+def failures_of(deletes: Sequence[Delete], outcomes: Sequence[Any]) -> list[tuple[bytes, Exception]]:
+    """The rows whose delete failed."""
+    return [
+        (delete.row, outcome)
+        for delete, outcome in zip(deletes, outcomes, strict=True)
+        if isinstance(outcome, Exception)
+    ]
 
 
 class Batch:
@@ -39,69 +134,30 @@ class Batch:
         transaction: bool = False,
         wal: bool = True,
     ) -> None:
-        self._timestamp = stamp(timestamp)
-        if batch_size is not None:
-            if transaction:
-                raise TypeError(
-                    "'transaction' cannot be combined with 'batch_size': parts would be sent early"
-                )
-            if not batch_size > 0:
-                raise IllegalArgumentException(f"'batch_size' must be > 0, not {batch_size!r}")
+        self._contents = BatchContents(timestamp, batch_size, transaction, wal)
         self._table = table
-        self._batch_size = batch_size
-        self._transaction = transaction
-        self._wal = bool(wal)
         self._family_count: int | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._puts: dict[bytes, dict[bytes, bytes]] = {}
-        self._deletes: dict[bytes, RowColumns | None] = {}
-        # Rows whose wal was chosen call by call; the last call decides for its row.
-        self._put_wal: dict[bytes, bool] = {}
-        self._delete_wal: dict[bytes, bool] = {}
-        self._mutation_count = 0
 
     def put(self, row: bytes | str, data: Mapping[Any, Any], wal: bool | None = None) -> None:
         """Write ``{b"family:qualifier": value}`` to ``row`` when the batch is sent.
 
         ``data`` is copied. Of two values for one cell the later wins. ``wal`` overrides the batch's own.
         """
-        if type(row) is not bytes or not 0 < len(row) <= MAX_ROW_LENGTH:
-            row = check_row(row)
-        cells = row_data(data)
-        if not cells:
-            return
-        kept = self._puts.setdefault(row, cells)
-        if kept is not cells:
-            kept.update(cells)
-        if wal is not None or self._put_wal:
-            self._put_wal[row] = self._wal if wal is None else bool(wal)
-        self._mutation_count += len(cells)
-        if self._batch_size is not None and self._mutation_count >= self._batch_size:
+        contents = self._contents
+        contents.put(row, data, wal)
+        if contents.full:
             self.send()
 
     def delete(self, row: bytes | str, columns: Iterable[Any] | None = None, wal: bool | None = None) -> None:
         """Delete every version of ``columns`` (``b"family"``: all of it) or of the whole row."""
-        row = check_row(row)
-        if columns is None:
-            self._deletes[row] = None
-            self._mutation_count += self._families() if self._batch_size is not None else 1
-        else:
-            specs = column_specs(columns)
-            if not specs:
-                return
-            kept = self._deletes.setdefault(row, {})
-            if kept is not None:  # the whole row covers its columns
-                kept.update(dict.fromkeys(specs))
-            self._mutation_count += len(specs)
-        if wal is not None or self._delete_wal:
-            self._delete_wal[row] = self._wal if wal is None else bool(wal)
-        if self._batch_size is not None and self._mutation_count >= self._batch_size:
+        contents = self._contents
+        contents.delete(row, columns, wal, self._families() if columns is None else 1)
+        if contents.full:
             self.send()
 
     def _families(self) -> int:
-        """Deleting a row counts as one mutation per family: that is what is written."""
+        if self._contents.batch_size is None:
+            return 1
         if self._family_count is None:
             self._family_count = len(self._table._family_names())
         return self._family_count
@@ -116,41 +172,28 @@ class Batch:
                 ``wal``, those that are logged go first and on their own).
             TableNotFoundException, TableNotEnabledException, StoreClosedException: nothing was written.
         """
-        if not self._puts and not self._deletes:
+        contents = self._contents
+        if not contents:
             return
         target = self._table._target()
-        if self._puts:
-            self._send_puts(target)
-        if self._deletes:
-            self._send_deletes(target)
-        self._reset()
+        self._send_puts(target)
+        deletes = contents.deletes()
+        if deletes:
+            failures = failures_of(deletes, target.run_batch(deletes))
+            if failures:
+                raise RetriesExhaustedWithDetailsException(failures)
+        contents.clear()
 
     def _send_puts(self, target: TableBackend) -> None:
-        if not self._put_wal:
-            target.put_rows(list(self._puts.items()), self._timestamp, durability(self._wal))
-            return
+        groups = self._contents.put_groups()
         failures: list[tuple[bytes, Exception]] = []
-        for wal in (True, False):
-            rows = [item for item in self._puts.items() if self._put_wal.get(item[0], self._wal) is wal]
-            if rows:
-                try:
-                    target.put_rows(rows, self._timestamp, durability(wal))
-                except RetriesExhaustedWithDetailsException as error:
-                    failures += error.failures
-        if failures:
-            raise RetriesExhaustedWithDetailsException(failures)
-
-    def _send_deletes(self, target: TableBackend) -> None:
-        deletes = [
-            make_delete(row, columns, self._timestamp, self._delete_wal.get(row, self._wal))
-            for row, columns in self._deletes.items()
-        ]
-        outcomes = target.run_batch(deletes)
-        failures = [
-            (delete.row, outcome)
-            for delete, outcome in zip(deletes, outcomes, strict=True)
-            if isinstance(outcome, Exception)
-        ]
+        for rows, level in groups:
+            try:
+                target.put_rows(rows, self._contents.timestamp, level)
+            except RetriesExhaustedWithDetailsException as error:
+                if len(groups) == 1:
+                    raise
+                failures += error.failures
         if failures:
             raise RetriesExhaustedWithDetailsException(failures)
 
@@ -163,7 +206,7 @@ class Batch:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not (self._transaction and exc_type is not None):
+        if not (self._contents.transaction and exc_type is not None):
             self.send()
 
 

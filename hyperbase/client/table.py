@@ -11,23 +11,37 @@ StoreClosedException when they apply. Threads: a Table may be shared; each itera
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import index
-from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from hyperbase.client.arrow import as_reader, check_layout, column_types, make_scan, wide_columns
-from hyperbase.client.batch import Batch, make_delete
-from hyperbase.client.checks import before, column_specs, durability, row_data, stamp
-from hyperbase.common.cluster_status import split_server_name
+from hyperbase.client.arrow import as_reader, check_layout, column_types, wide_columns
+from hyperbase.client.arrow import make_scan as arrow_scan
+from hyperbase.client.batch import Batch
+from hyperbase.client.checks import durability, row_data, stamp
+from hyperbase.client.requests import (
+    Columns,
+    Row,
+    RowDict,
+    cells_of,
+    check_action,
+    counter_step,
+    counts_of,
+    families_dict,
+    make_cells_get,
+    make_delete,
+    make_get,
+    make_scan,
+    pack_counter,
+    region_dict,
+    row_maker,
+)
+from hyperbase.common.argument_checks import check_items, check_kind
 from hyperbase.common.errors import (
-    IllegalArgumentException,
-    IllegalStateException,
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
+    WrongTypeException,
 )
 from hyperbase.common.model import (
-    ALL_VERSIONS,
     MAX_ROW_LENGTH,
     Action,
     Append,
@@ -42,6 +56,7 @@ from hyperbase.common.model import (
     RowMutations,
     Scan,
     check_row,
+    to_bytes,
 )
 from hyperbase.common.names import canonical_table_name
 
@@ -50,14 +65,6 @@ if TYPE_CHECKING:
 
     from hyperbase.client.backend import Backend, TableBackend
     from hyperbase.client.connection import Connection
-    from hyperbase.common.region_info import RegionInfo
-
-_COUNTER = Struct(">q")  # how HBase stores a counter
-
-Row = bytes | str
-Columns = Sequence[Column]
-Wanted = TypeVar("Wanted")
-RowDict = dict[bytes, Any]  # {column: value | (value, timestamp) | list of either}
 
 
 class Table:
@@ -88,8 +95,7 @@ class Table:
 
         Texts are bytes, as HappyBase has them.
         """
-        descriptor = self.connection._open_backend().describe_table(self._full_name)
-        return {family.name: _texts_as_bytes(family.to_happybase()) for family in descriptor.families}
+        return families_dict(self.connection._open_backend().describe_table(self._full_name))
 
     def _family_names(self) -> Sequence[bytes]:
         return self.connection._open_backend().describe_table(self._full_name).family_names
@@ -103,7 +109,7 @@ class Table:
             located = self.connection._open_backend().region_locations(self._full_name)
         except TableNotFoundException:
             return []
-        return [_region_dict(region, server) for region, server in located]
+        return [region_dict(region, server) for region, server in located]
 
     # -- reading, HappyBase style ------------------------------------------------------------------------
 
@@ -130,8 +136,8 @@ class Table:
                 row = check_row(row)
             result = self._target().row(row)
             return result.to_dict_with_timestamps() if include_timestamp else result.to_dict()
-        get = _make_get(row, columns, timestamp, versions)
-        return _row_maker(include_timestamp, versions)(self._target().get(get))
+        get = make_get(row, columns, timestamp, versions)
+        return row_maker(include_timestamp, versions)(self._target().get(get))
 
     def rows(
         self,
@@ -142,10 +148,10 @@ class Table:
         versions: int | str | None = None,
     ) -> list[tuple[bytes, RowDict]]:
         """Read several rows: ``[(row, as row() gives it)]`` in the order asked for, missing rows left out."""
-        gets = [_make_get(row, columns, timestamp, versions) for row in rows]
+        gets = [make_get(row, columns, timestamp, versions) for row in check_items(rows, "rows")]
         if not gets:
             return []
-        make = _row_maker(include_timestamp, versions)
+        make = row_maker(include_timestamp, versions)
         return [(result.row, make(result)) for result in self._target().get_many(gets) if result]
 
     def cells(
@@ -161,16 +167,8 @@ class Table:
         ``versions`` is the most to return (all the family keeps when ``None``), ``timestamp`` an exclusive
         upper bound.
         """
-        if versions is None:
-            versions = ALL_VERSIONS
-        elif not isinstance(versions, int):
-            raise TypeError(f"'versions' must be a number or None, not {versions!r}")
-        elif versions < 1:
-            raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {versions}")
-        result = self._target().get(Get(row, [column], versions, before(timestamp)))
-        if include_timestamp:
-            return list(zip(result.values, result.timestamp_list(), strict=True))
-        return list(result.values)
+        result = self._target().get(make_cells_get(row, column, versions, timestamp))
+        return cells_of(result, include_timestamp)
 
     def scan(
         self,
@@ -205,24 +203,20 @@ class Table:
             reverse: from ``row_start`` (the higher key) down to and without ``row_stop``.
             versions: as in ``row``.
         """
-        for name, number in (("batch_size", batch_size), ("limit", limit), ("scan_batching", scan_batching)):
-            if number is not None and number < 1:
-                raise IllegalArgumentException(f"'{name}' must be >= 1, not {number}")
-        if row_prefix is not None and (row_start is not None or row_stop is not None):
-            raise TypeError("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
-        query = Scan(
-            start=b"" if row_start is None else row_start,
-            stop=b"" if row_stop is None else row_stop,
-            prefix=row_prefix,
-            reverse=reverse,
-            limit=limit,
-            batch=scan_batching,
-            columns=columns,
-            versions=1 if versions is None else versions,
-            time_range=before(timestamp),
-            filter=filter,
+        query = make_scan(
+            row_start,
+            row_stop,
+            row_prefix,
+            columns,
+            filter,
+            timestamp,
+            batch_size,
+            scan_batching,
+            limit,
+            reverse,
+            versions,
         )
-        make = _row_maker(include_timestamp, versions)
+        make = row_maker(include_timestamp, versions)
         for chunk in _chunks(self._target().scan(query), limit):
             yield from [(result.row, make(result)) for result in chunk]
 
@@ -256,8 +250,8 @@ class Table:
 
     def _put_object(self, put: Put, data: object) -> None:
         if data is not None:
-            raise TypeError("a Put says everything: no data can be given beside it")
-        _check_action(put)
+            raise WrongTypeException("a Put says everything: no data can be given beside it")
+        check_action(put)
         self._target().put(put)
 
     def delete(
@@ -274,12 +268,13 @@ class Table:
         """
         if isinstance(row, Delete):
             if columns is not None or timestamp is not None:
-                raise TypeError("a Delete says everything: no columns or timestamp can be given beside it")
+                raise WrongTypeException(
+                    "a Delete says everything: no columns or timestamp can be given beside it"
+                )
             self._target().delete(row)
             return
-        specs = None if columns is None else column_specs(columns)
-        delete = make_delete(check_row(row), specs, stamp(timestamp), wal)
-        if specs is None or specs:
+        delete = make_delete(row, columns, timestamp, wal)
+        if delete is not None:
             self._target().delete(delete)
 
     def batch(
@@ -304,32 +299,32 @@ class Table:
 
     def counter_set(self, row: Row, column: Column, value: int = 0) -> None:
         """Store a counter: 8 bytes, big-endian, signed."""
-        if not -(2**63) <= value < 2**63:
-            raise IllegalArgumentException(f"{value} does not fit a signed 64-bit counter")
-        self.put(row, {column: _COUNTER.pack(value)})
+        self.put(row, {to_bytes(column, "column"): pack_counter(value)})
 
     def counter_inc(self, row: Row, column: Column, value: int = 1) -> int:
         """Add ``value`` atomically and return the new value; a missing counter counts from 0."""
-        result = self._target().increment(Increment(row).add(column, index(value)))
-        return int(_COUNTER.unpack(result.values[0])[0])
+        (count,) = counts_of(
+            self._target().increment(Increment(row).add(column, counter_step(value)))
+        ).values()
+        return count
 
     def counter_dec(self, row: Row, column: Column, value: int = 1) -> int:
         """Subtract ``value`` atomically and return the new value."""
-        return self.counter_inc(row, column, -value)
+        return self.counter_inc(row, column, -counter_step(value))
 
     # -- HBase style -------------------------------------------------------------------------------------
 
     def get(self, get: Get) -> Result:
         """One row as a Result; empty (false) when nothing matches."""
-        return self._target().get(_expect(get, Get))
+        return self._target().get(check_kind(get, Get))
 
     def get_many(self, gets: Iterable[Get]) -> list[Result]:
         """One Result per Get, in the order given, empty ones included."""
-        return self._target().get_many([_expect(get, Get) for get in gets])
+        return self._target().get_many([check_kind(get, Get) for get in check_items(gets, "gets")])
 
     def scan_results(self, scan: Scan) -> Iterator[Result]:
         """Yield the Results of a Scan, in key order."""
-        for chunk in _chunks(self._target().scan(_expect(scan, Scan)), None):
+        for chunk in _chunks(self._target().scan(check_kind(scan, Scan)), None):
             yield from chunk
 
     def exists(self, row: Row | Get) -> bool:
@@ -347,23 +342,21 @@ class Table:
                 no counter changed.
         """
         increment = row if isinstance(row, Increment) else Increment(row, amounts)
-        _check_action(increment)
-        result = self._target().increment(increment)
-        values = [int(_COUNTER.unpack(value)[0]) for value in result.values]
-        return dict(zip(result.names, values, strict=True))
+        check_action(increment)
+        return counts_of(self._target().increment(increment))
 
     def append(
         self, row: Row | Append, values: Mapping[Column, bytes | str] | None = None
     ) -> dict[bytes, bytes]:
         """Append bytes to several values of one row at once; returns ``{column: new value}``."""
         append = row if isinstance(row, Append) else Append(row, values)
-        _check_action(append)
+        check_action(append)
         return self._target().append(append).to_dict()
 
     def mutate_row(self, mutations: RowMutations) -> Result:
         """Apply mutations of one row atomically, in order; the Result holds new counts and values."""
-        for mutation in _expect(mutations, RowMutations).mutations:
-            _check_action(mutation)
+        for mutation in check_kind(mutations, RowMutations).mutations:
+            check_action(mutation)
         return self._target().mutate_row(mutations)
 
     def run_batch(
@@ -376,14 +369,14 @@ class Table:
         Rows may be served in any order: a Get need not see a Put of its own batch. A cell that is too large
         fails every Put and Delete of the batch that goes to its region.
         """
-        todo = list(actions)
+        todo = list(check_items(actions, "actions"))
         for action in todo:
-            _check_action(action)
+            check_action(action)
         return self._target().run_batch(todo) if todo else []
 
     def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:
         """Apply the action if the condition holds, atomically: ``(held, Result of increment or append)``."""
-        _check_action(_expect(check, CheckAndMutate))
+        check_action(check_kind(check, CheckAndMutate))
         return self._target().check_and_mutate(check)
 
     # -- Arrow -------------------------------------------------------------------------------------------
@@ -413,7 +406,7 @@ class Table:
         Columns that are not named in full are found by a first pass over the range. A wide value that is
         not of its type is an IllegalArgumentException naming row, column and value.
         """
-        scan = make_scan(start, stop, arguments)
+        scan = arrow_scan(start, stop, arguments)
         return self._target().scan_arrow(scan, check_layout(layout), column_types(types), wide_columns(scan))
 
     def to_pandas(self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any) -> Any:
@@ -446,43 +439,13 @@ class Table:
         Binary values are stored as they are, text as UTF-8, others as text; null is no cell. 16 MB of cells
         or more become StoreFiles, all of a region's rows visible at once. docs/arrow.md tells more.
         """
+        for name, column in (("row_key", row_key), ("timestamp", timestamp)):
+            if isinstance(column, str):
+                to_bytes(column, name)  # refuses what no Arrow column can be called
+        check_kind(row_key, str, "the name of the row key's column")
         at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
-        into = family.encode("utf-8") if isinstance(family, str) else family
+        into = None if family is None else to_bytes(family, "family")
         return self._target().put_arrow(as_reader(data), row_key, at, into)
-
-
-def _region_dict(region: RegionInfo, server: str) -> dict[str, Any]:
-    host, port, _ = split_server_name(server)
-    return {
-        "start_key": region.start_key,
-        "end_key": region.end_key,
-        "id": region.region_id,
-        "name": region.region_name,
-        "version": 1,
-        "server_name": host.encode("utf-8") if port != "0" else b"",
-        "port": int(port or 0),
-    }
-
-
-def _texts_as_bytes(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.encode("utf-8") if isinstance(value, str) else value for key, value in options.items()}
-
-
-def _make_get(row: Row, columns: Columns | None, timestamp: int | None, versions: int | str | None) -> Get:
-    if columns is not None and not isinstance(columns, (tuple, list)):
-        raise TypeError(f"'columns' must be a tuple or list, not {columns!r}")
-    return Get(row, columns, 1 if versions is None else versions, before(timestamp))
-
-
-def _row_maker(include_timestamp: bool, versions: int | str | None) -> Callable[[Result], RowDict]:
-    """How a Result becomes the dict of the HappyBase style."""
-    if versions is not None:
-        return Result.to_versions if not include_timestamp else _versions_with_timestamps
-    return Result.to_dict_with_timestamps if include_timestamp else Result.to_dict
-
-
-def _versions_with_timestamps(result: Result) -> RowDict:
-    return result.to_versions(include_timestamp=True)
 
 
 def _chunks(chunks: Iterator[list[Result]], limit: int | None) -> Iterator[list[Result]]:
@@ -499,37 +462,3 @@ def _chunks(chunks: Iterator[list[Result]], limit: int | None) -> Iterator[list[
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
-
-
-def _expect(value: Wanted, kind: type[Wanted]) -> Wanted:
-    if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} is wanted here, not {type(value).__name__}: {value!r}")
-    return value
-
-
-def _check_action(action: object) -> None:
-    """Refuse an action that says nothing before anything is sent, as HBase's client does."""
-    if isinstance(action, Put):
-        if not action.cells:
-            raise IllegalArgumentException(f"No columns to insert: the Put of row {action.row!r} is empty")
-    elif isinstance(action, Increment):
-        if not action.amounts:
-            raise IllegalArgumentException(f"Increment of row {action.row!r}: zero columns specified")
-    elif isinstance(action, Append):
-        if not action.cells:
-            raise IllegalArgumentException(f"Append to row {action.row!r}: zero columns specified")
-    elif isinstance(action, CheckAndMutate):
-        if action.action is None:
-            raise IllegalStateException(
-                "condition is null. You need to specify the condition and the action: "
-                "CheckAndMutate(row).if_equals(column, value).then(mutation)"
-            )
-        _check_action(action.action)
-    elif isinstance(action, RowMutations):
-        for mutation in action.mutations:
-            _check_action(mutation)
-    elif not isinstance(action, (Get, Delete)):
-        raise TypeError(
-            "actions are Get, Put, Delete, Increment, Append, RowMutations or CheckAndMutate objects, "
-            f"not {type(action).__name__}: {action!r}"
-        )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 
 DEFAULT_NAMESPACE = "default"
 SYSTEM_NAMESPACE = "hbase"
@@ -21,6 +21,7 @@ MAX_FAMILY_LENGTH = 127
 MAX_FILE_NAME_BYTES = 255  # of one path component, on every common file system
 
 _RECOVERED_EDITS = b"recovered.edits"
+_PRINTED = [chr(byte) if 32 <= byte <= 126 and byte != 92 else f"\\x{byte:02X}" for byte in range(256)]
 
 
 @lru_cache(maxsize=4096)
@@ -53,11 +54,9 @@ def canonical_table_name(name: str | bytes) -> str:
         try:
             name = name.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise IllegalArgumentException(f"Table name must be UTF-8: {name!r}") from error
+            raise IllegalArgumentException(f"Table name must be UTF-8: {shown(name)}") from error
     if not isinstance(name, str):
-        raise IllegalArgumentException(
-            f"Table name must be str or bytes, not {type(name).__name__}: {name!r}"
-        )
+        raise WrongTypeException(f"Table name must be str or bytes, not {type(name).__name__}: {shown(name)}")
     return join_table_name(*split_table_name(name))
 
 
@@ -82,6 +81,8 @@ def check_namespace_name(namespace: str) -> str:
     Raises:
         IllegalArgumentException: it is empty or holds another character.
     """
+    if not isinstance(namespace, str):
+        raise WrongTypeException(f"a namespace's name must be str, not {shown(namespace)}")
     if not namespace:
         raise IllegalArgumentException("Namespace name must not be empty")
     for index, char in enumerate(namespace):
@@ -129,7 +130,9 @@ def check_family_name(family: bytes) -> bytes:
 
 def to_string_binary(data: bytes) -> str:
     """Bytes as HBase prints them: printable ASCII as it is, ``\\`` and the rest as ``\\xHH``."""
-    return "".join(chr(byte) if 32 <= byte <= 126 and byte != 92 else f"\\x{byte:02X}" for byte in data)
+    if data.isascii() and b"\\" not in data and (text := data.decode("ascii")).isprintable():
+        return text
+    return "".join(map(_PRINTED.__getitem__, data))
 
 
 def _check_qualifier(qualifier: str, kind: str) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEEP_S = 5.0
 WORDS = ("help", "exit", "quit", "puts")
 
-_STATEMENT = re.compile(r"(?:^|[;\n])\s*(?:[a-z_]\w*\s*=(?!>)\s*)?(?P<rest>[^;\n]*)$")
+_STATEMENT = re.compile(r"(?:^|;)\s*(?:[a-z_]\w*\s*=(?!>)\s*)?(?P<rest>[^;]*)$")
 _FIRST_WORD = re.compile(r"[\w.]*$")
 _CONSTANT = re.compile(r"[A-Z]\w*$")
 _VARIABLE = re.compile(r"[a-z_]\w*$")
@@ -62,7 +62,7 @@ class Completer:
 
     def candidates(self, before: str) -> tuple[int, list[str]]:
         """``(how many characters before the cursor are replaced, what may stand there)``."""
-        match = _STATEMENT.search(before)
+        match = _STATEMENT.search(before.replace("\n", " "))
         rest = match["rest"] if match is not None else before
         quote = self._open_quote(rest)
         if quote is not None:

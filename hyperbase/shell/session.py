@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
 
 from hyperbase.common.names import canonical_table_name
@@ -28,6 +29,7 @@ class Session:
         ask: puts a question and returns the answer, ``""`` at the end of the input.
         width: columns of the output; 0 is no terminal, None asks it.
         epoch: timestamps print as milliseconds since 1970.
+        local: the store is in this process, so what is read costs no transfer.
         arguments: what a script finds in ``ARGV``.
     """
 
@@ -42,6 +44,7 @@ class Session:
         width: int | None = 0,
         colours: bool = False,
         epoch: bool = False,
+        local: bool = False,
         arguments: list[str] | None = None,
     ) -> None:
         self.connection = connection
@@ -51,11 +54,14 @@ class Session:
         self.width = width
         self.colours = colours
         self.epoch = epoch
+        self.local = local
+        self.open_seconds = 0.0  # what opening the store took
         self.arguments = arguments or []
         self.interrupts = Interrupts()
         self.variables: dict[str, object] = {}
         self.formatter = Formatter(self.out, width, colours)
         self._ask = ask
+        self._format_timestamp = lru_cache(maxsize=4096)(format_timestamp)  # rows share them
 
     @property
     def admin(self) -> Admin:
@@ -80,7 +86,7 @@ class Session:
 
     def timestamp(self, stamp_ms: int) -> str:
         """A cell's timestamp as it prints."""
-        return str(stamp_ms) if self.epoch else format_timestamp(stamp_ms)
+        return str(stamp_ms) if self.epoch else self._format_timestamp(stamp_ms)
 
     def table_name(self, table: object) -> str:
         """The full name of a table given by name or as a reference.

@@ -20,7 +20,7 @@ from prompt_toolkit.styles import Style
 from hyperbase.shell import completion
 from hyperbase.shell.highlight import highlight
 from hyperbase.shell.interpreter import Interpreter
-from hyperbase.shell.modes import incomplete, print_banner, prompt_text, run_one
+from hyperbase.shell.modes import print_banner, prompt_text, run_one, statements
 from hyperbase.shell.session import Session
 
 HISTORY_VARIABLE = "HYPERBASE_SHELL_HISTORY"
@@ -38,9 +38,10 @@ _STYLE = Style.from_dict(
 class _Completer(Completer):
     def __init__(self, session: Session) -> None:
         self._inner = completion.Completer(session)
+        self.pending = ""  # earlier lines of the statement
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        length, names = self._inner.candidates(document.text_before_cursor)
+        length, names = self._inner.candidates(self.pending + document.text_before_cursor)
         for name in names:
             yield Completion(name, start_position=-length)
 
@@ -73,9 +74,10 @@ def run_terminal(interpreter: Interpreter) -> int:
     """Prompt, run, and again, until exit or the end of the input; returns the exit code."""
     session = interpreter.session
     colours = session.colours
+    completer = _Completer(session)
     prompt: PromptSession[str] = PromptSession(
         history=_history(),
-        completer=_Completer(session),
+        completer=completer,
         complete_while_typing=False,
         lexer=_Lexer() if colours else None,
         style=_STYLE if colours else None,
@@ -97,6 +99,7 @@ def run_terminal(interpreter: Interpreter) -> int:
     session.out.flush()
     number, pending = 1, ""
     while True:
+        completer.pending = pending
         try:
             line = prompt.prompt(prompt_text(number, int(bool(pending)), bool(pending)))
         except KeyboardInterrupt:  # what was typed is dropped
@@ -105,12 +108,11 @@ def run_terminal(interpreter: Interpreter) -> int:
         except EOFError:
             return 0
         number += 1 + line.count("\n")
-        pending += line + "\n"
-        if not line.strip() and pending.strip() == "":
-            pending = ""
-            continue
-        if incomplete(pending) is None:
-            code = run_one(interpreter, pending)
+        typed, pending = pending + line + "\n", ""
+        for text, missing in statements(typed.splitlines(keepends=True)):  # what was pasted may be several
+            if missing is not None:
+                pending = text
+                break
+            code = run_one(interpreter, text)
             if code is not None:
                 return code
-            pending = ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException
 from hyperbase.common.model import Action, CheckAndMutate, Delete, Durability, Get, Put, Result, RowMutations
 from regionserver.region.commit import Commit
+from regionserver.region.lowering import largest_key_value
 from regionserver.region.mutations import CheckOutcome, delete_row, submit_check, submit_mutation
 from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
@@ -29,9 +30,10 @@ def run_actions(region: Region, actions: Sequence[Action], nonces: Sequence[Nonc
     for index, action in enumerate(actions):
         if isinstance(action, Get):
             outcomes[index] = attempt(lambda get=action: region.get(get))  # type: ignore[misc]
+    _refuse_with_oversized(region, actions, outcomes)
     _submit_simple(region, actions, nonces, outcomes, pending)
     for index, action in enumerate(actions):
-        if isinstance(action, Get) or is_simple(action):
+        if isinstance(action, Get) or is_simple(action) or outcomes[index] is not None:
             continue
         submit = submit_check if isinstance(action, CheckAndMutate) else submit_mutation
         found = attempt(lambda a=action, s=submit, n=nonces[index]: s(region, a, n))  # type: ignore[misc]
@@ -68,6 +70,22 @@ def _answer(action: Action, answer: Any) -> Outcome:
     return found
 
 
+def _refuse_with_oversized(region: Region, actions: Sequence[Action], outcomes: list[Outcome]) -> None:
+    """A cell that is too large fails every put and delete of the batch, as HBase's server does it."""
+    limit = region.lowering.max_key_value_bytes
+    for action in actions:
+        size = largest_key_value(action) if isinstance(action, Put) else 0
+        if size > limit > 0:
+            error = DoNotRetryIOException(
+                f"Cell of row {action.row!r} with size {size} exceeds limit of {limit} bytes "
+                "(max_key_value_bytes); no put and no delete of the batch in its region was applied"
+            )
+            for index, refused in enumerate(actions):
+                if isinstance(refused, (Put, Delete)):
+                    outcomes[index] = error
+            return
+
+
 def _submit_simple(
     region: Region,
     actions: Sequence[Action],
@@ -78,7 +96,7 @@ def _submit_simple(
     """Puts and Deletes in one group for each durability."""
     groups: dict[Durability, list[tuple[int, LoweredRow]]] = {}
     for index, action in enumerate(actions):
-        if not is_simple(action):
+        if not is_simple(action) or outcomes[index] is not None:
             continue
         assert isinstance(action, (Put, Delete))
         try:

@@ -561,6 +561,10 @@ class Region:
             return True
         return False
 
+    def scan_would_read_disk(self, start: bytes) -> bool:
+        """A scan from this row on begins with reading a file."""
+        return not all(reader.starts_in_cache(start) for _, reader in self.view.all_files)
+
     def check_size(self, result: Result | None) -> Result | None:
         """The result, unless it is larger than one answer may be.
 

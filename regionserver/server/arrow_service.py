@@ -67,7 +67,7 @@ class ArrowSource:
 
     def next_part(self) -> tuple[Any, bool]:
         """``[IPC stream, rows, next row]``, at the end nil."""
-        if not self._slices:
+        while not self._slices:  # a part may have no rows
             part = next(self._parts, None)
             if part is None:
                 return None, True

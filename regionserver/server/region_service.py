@@ -7,8 +7,8 @@ to threads. Scans are in ``scans.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from hyperbase.common.authorization import READ, WRITE, Authorizer
 from hyperbase.common.errors import (
@@ -22,6 +22,7 @@ from hyperbase.common.errors import (
 from hyperbase.common.model import (
     MAX_ROW_LENGTH,
     MAX_TIMESTAMP,
+    Action,
     CheckAndMutate,
     Delete,
     Durability,
@@ -50,10 +51,14 @@ from regionserver.region.engine import Engine
 from regionserver.region.mutations import CheckOutcome, submit_check, submit_mutation
 from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
+from regionserver.server.streams import StreamTable
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
 from regionserver.storage.store_file import BlockNotCachedError
 
+T = TypeVar("T")
+
+_GET_FILTER = 5  # its place in an encoded Get
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
 _META_ID = META_REGION.id16
@@ -81,8 +86,9 @@ class RegionService:
         reads: WorkPool,
         writes: WorkPool,
         authorize: Authorizer,
+        streams: StreamTable,
     ) -> None:
-        self._engine = engine
+        self._streams = streams
         self._regions = engine.regions
         self._server_name = server_name
         self._completions = completions
@@ -110,17 +116,13 @@ class RegionService:
         Raises:
             NotServingRegionException, AccessDeniedException
         """
-        region = self._regions.get(region_id)
-        if region is None:
-            self._not_here(region_id)
+        region = self._find(region_id)
         self._authorize(call.principal, READ, region.info.table)
         return region
 
     def writable(self, call: Call, region_id: Any) -> Region:
         """The open region, if the call may write to it."""
-        region = self._regions.get(region_id)
-        if region is None:
-            self._not_here(region_id)
+        region = self._find(region_id)
         if region_id == _META_ID:
             raise AccessDeniedException(
                 "hbase:meta is written by the master only: change tables with the admin"
@@ -128,9 +130,12 @@ class RegionService:
         self._authorize(call.principal, WRITE, region.info.table)
         return region
 
-    def _not_here(self, region_id: Any) -> NoReturn:
+    def _find(self, region_id: Any) -> Region:
         if type(region_id) is not bytes or len(region_id) != 16:
             raise IllegalArgumentException("malformed request: a region is named by 16 bytes")
+        region = self._regions.get(region_id)
+        if region is not None:
+            return region
         raise NotServingRegionException(
             f"{self._server_name} does not serve region {region_id.hex()}: it moved, split or is still "
             "opening. Refresh its location from hbase:meta and retry."
@@ -156,6 +161,8 @@ class RegionService:
         region = self.readable(call, region_id)
         get = decode_get(fields)
         _check_range(region, get.row)
+        if get.filter is not None:  # may take its time
+            return self._read_in_thread(call, lambda: region.get(get))
         try:
             return self._answer(call, region.get(get, load=False))
         except BlockNotCachedError:
@@ -190,13 +197,18 @@ class RegionService:
         def read(load: bool) -> list[Any]:
             return [self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work]
 
-        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS:
+        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS and not any(
+            type(get) is not bytes and get[_GET_FILTER] is not None for _, _, gets in work for get in gets
+        ):
             try:
-                self._reply_parts(call, read(False))
+                *first, last = _answer_parts(read(False))
+                for part in first:
+                    call.item(part)
+                call.reply(last)
                 return PENDING
             except BlockNotCachedError:
                 pass
-        self._reads.run(call, lambda: read(True), lambda parts: self._reply_parts(call, parts))
+        self._streams.answer(call, _Parts(lambda: read(True)))
         return PENDING
 
     def _get_group(self, call: Call, index: int, region_id: Any, gets: Any, load: bool) -> Any:
@@ -209,38 +221,12 @@ class RegionService:
                     _check_range(region, get)
                     results.append(region.latest(get, load))
                 else:
-                    query: Get = decode_get(get)
+                    query: Get = _decoded(decode_get, get)
                     _check_range(region, query.row)
                     results.append(region.get(query, load))
             return index, OK, results
         except HBaseIOException as error:
             return (index, *as_fault(error))
-
-    @staticmethod
-    def _reply_parts(call: Call, parts: Sequence[Any]) -> None:
-        """Reply with the groups' Results, in several messages when they are many bytes."""
-        size = 0
-        out: list[Any] = []
-        for index, kind, results in parts:
-            if kind != OK:
-                out.append((index, kind, results))
-                continue
-            chunk: list[Result] = []
-            for result in results:
-                weight = sum(map(len, result.values))
-                if size + weight > MAX_ANSWER_BYTES and (chunk or out):
-                    out.append((index, OK, encode_results(chunk)))
-                    call.item(out)
-                    out, chunk, size = [], [], 0
-                if weight > MAX_ANSWER_BYTES:
-                    *first, result = result_pieces(result)
-                    for piece in first:
-                        call.item([(index, OK, encode_results([piece]))])
-                    weight = sum(map(len, result.values))
-                size += weight
-                chunk.append(result)
-            out.append((index, OK, encode_results(chunk)))
-        call.reply(out)
 
     # -- plain puts --------------------------------------------------------------------------------------
 
@@ -360,26 +346,73 @@ class RegionService:
     def multi(self, call: Call, arguments: Any) -> Any:
         """MULTI: groups of actions of any kind, each of one region; every action has its outcome."""
         (groups,) = arguments
-        prepared = list(enumerate(groups))
+        prepared = [(index, region_id, items) for index, (region_id, items) in enumerate(groups)]
         self._writes.run(
             call,
-            lambda: [self._run_group(call, index, *group) for index, group in prepared],
+            lambda: [self._run_group(call, index, region_id, items) for index, region_id, items in prepared],
             lambda parts: _reply_outcomes(call, parts),
         )
         return PENDING
 
     def _run_group(self, call: Call, index: int, region_id: Any, items: Any) -> Any:
         try:
-            actions = [decode_action(fields) for fields, _ in items]
+            actions, nonces = _decoded(_decode_items, call, items)
             if all(isinstance(action, Get) for action in actions):
                 region = self.readable(call, region_id)
             else:
                 region = self.writable(call, region_id)
             for action in actions:
                 _check_range(region, action.row)
-            return index, OK, run_actions(region, actions, [_nonce(call, nonce)[0] for _, nonce in items])
+            return index, OK, run_actions(region, actions, nonces)
         except HBaseIOException as error:
             return (index, *as_fault(error))
+
+
+class _Parts:
+    """The parts of a GET_MANY's answer; the thread that makes the first one reads."""
+
+    def __init__(self, read: Callable[[], list[Any]]) -> None:
+        self._read: Callable[[], list[Any]] | None = read
+        self._parts: Iterator[list[Any]] = iter(())
+        self._next: list[Any] | None = None
+
+    def next_part(self) -> tuple[Any, bool]:
+        """The next list; the last one is END's."""
+        if self._read is not None:
+            self._parts, self._read = _answer_parts(self._read()), None
+            self._next = next(self._parts)
+        part, self._next = self._next, next(self._parts, None)
+        return part, self._next is None
+
+    def close(self) -> None:
+        """Let go of the Results."""
+        self._parts, self._next = iter(()), None
+
+
+def _answer_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+    """The groups' Results in lists, one or more, none of which is too large for a message."""
+    size = 0
+    out: list[Any] = []
+    for index, kind, results in groups:
+        if kind != OK:
+            out.append((index, kind, results))
+            continue
+        chunk: list[Result] = []
+        for result in results:
+            weight = sum(map(len, result.values))
+            if size + weight > MAX_ANSWER_BYTES and (chunk or out):
+                out.append((index, OK, encode_results(chunk)))
+                yield out
+                out, chunk, size = [], [], 0
+            if weight > MAX_ANSWER_BYTES:
+                *first, result = result_pieces(result)
+                for piece in first:
+                    yield [(index, OK, encode_results([piece]))]
+                weight = sum(map(len, result.values))
+            size += weight
+            chunk.append(result)
+        out.append((index, OK, encode_results(chunk)))
+    yield out
 
 
 class _GroupAnswers:
@@ -439,6 +472,25 @@ def _lower(
         except HBaseIOException as error:
             failures.append((row, error))
     return lowered, failures
+
+
+def _decoded(decode: Callable[..., T], *fields: Any) -> T:
+    """``decode(*fields)``, in a thread: what it cannot read is the client's fault and not the server's.
+
+    Raises:
+        IllegalArgumentException
+    """
+    try:
+        return decode(*fields)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        if isinstance(error, HBaseIOException):
+            raise
+        raise IllegalArgumentException(f"malformed request: {type(error).__name__}: {error}"[:200]) from error
+
+
+def _decode_items(call: Call, items: Any) -> tuple[list[Action], list[Nonce | None]]:
+    """The actions of a MULTI's group, and their nonces."""
+    return [decode_action(fields) for fields, _ in items], [_nonce(call, nonce)[0] for _, nonce in items]
 
 
 def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, int | None]:

@@ -41,7 +41,12 @@ class ScanService:
         scan = decode_scan(fields)
         self._streams.admit(call)
         source = RowSource(region, scan)
-        inline = scan.limit is not None and scan.limit <= INLINE_ROWS and scan.filter is None
+        inline = (
+            scan.limit is not None
+            and scan.limit <= INLINE_ROWS
+            and scan.filter is None
+            and not region.scan_would_read_disk(scan.start)
+        )
         self._streams.start(call, credit, source, inline=inline)
         return PENDING
 
@@ -61,12 +66,12 @@ class RowSource:
         if self._ready:
             return encode_results(self._ready.popleft()), False
         scanner = self._scanner
-        while self._left != 0:
+        if self._left != 0:
             chunk = scanner.next_chunk(CHUNK_ROWS if self._left is None else min(CHUNK_ROWS, self._left))
             if chunk is None:
                 return (None, scanner.filter_done and scanner.returned_rows == 0), True
-            if not chunk:
-                continue
+            if not chunk:  # a filter let nothing through: maybe nobody waits any more, or others do
+                return None, False
             if self._left is not None:
                 self._left -= len(chunk)
             if self._left != 0 and self._region.closed:

@@ -71,6 +71,15 @@ class WorkPool:
         self._begin()
         self._executor.submit(self._work, call, work, done or call.reply)
 
+    def _again(self, call: Call, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """The client does not read its answers: the call waits until it does, and takes no place here."""
+
+        def begin() -> None:
+            self._pieces += 1
+            self._executor.submit(self._work, call, work, done)
+
+        call.connection.when_writable(begin)
+
     def run_part(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Carry out ``work``, which raises nothing, in a thread, and hand its result to ``done`` always.
 
@@ -94,6 +103,9 @@ class WorkPool:
             if call.expired():
                 post(self._finish, call.time_out, ())
                 return
+            if not call.connection.writable:
+                post(self._finish, self._again, (call, work, done))
+                return
             result = work()
         except HBaseIOException as error:
             post(self._finish, call.fail, (error,))
@@ -107,6 +119,6 @@ class WorkPool:
         self._pieces -= 1
         function(*arguments)
 
-    def stop(self) -> None:
-        """Finish what is under way, drop what waits."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def stop(self, *, wait: bool) -> None:
+        """Drop what waits; ``wait`` until what is under way has ended."""
+        self._executor.shutdown(wait=wait, cancel_futures=True)

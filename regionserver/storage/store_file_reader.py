@@ -186,6 +186,16 @@ class StoreFileReader:
                 shared.put(key, found, found.nbytes)
         return found
 
+    def starts_in_cache(self, row: bytes) -> bool:
+        """The block where a scan from ``row`` begins is in the cache, or the file ends before it."""
+        if not self.block_count or row > self._high:
+            return True
+        try:
+            self.block(self.find_block(row), load=False)
+        except BlockNotCachedError:
+            return False
+        return True
+
     def batch(self, index: int) -> pa.RecordBatch:
         """The block's cells as Arrow columns, verified and clipped to the bounds; not cached."""
         self._check_bounds(index)

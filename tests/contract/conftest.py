@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from hyperbase import Connection
+from tests.support.aio_backend import aio_connection
 from tests.support.engine import Bench, Clock, memory_connection
+from tests.support.served import served_connection
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +18,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="module")
-def connection(clock: Clock) -> Iterator[Connection]:
+OPENERS = {"embedded": memory_connection, "server": served_connection, "asyncio": aio_connection}
+
+
+@pytest.fixture(scope="module", params=list(OPENERS))
+def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connection]:
     """A store for a module's tests; each test makes tables of its own."""
-    opened = memory_connection(clock=clock)
+    opened = OPENERS[request.param](clock=clock)
     yield opened
     opened.close()
 

@@ -237,8 +237,9 @@ def test_disabling_keeps_the_data_also_over_a_restart(bench: Bench) -> None:
 
 
 def test_a_scan_fails_when_its_table_is_disabled_under_it(bench: Bench) -> None:
-    for number in range(5000):
-        bench.table.put(b"%05d" % number, {Q: b""}, wal=False)
+    with bench.table.batch(wal=False) as batch:
+        for number in range(20_000):  # more than are on their way to a client at a time
+            batch.put(b"%05d" % number, {Q: b""})
     scan = bench.table.scan()
     next(scan)
     bench.connection.admin.disable_table(bench.name)

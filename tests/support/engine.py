@@ -116,7 +116,8 @@ class Bench:
 
     def crash(self) -> None:
         """Lose the process and its memory, then open the store again: the log is replayed."""
-        store_of(self.connection).crash()
+        backend: Any = self.connection._backend
+        getattr(backend, "crash", backend.store.crash)()
         self.connection._backend = None
         self.connection.open()
 

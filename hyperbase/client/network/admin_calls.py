@@ -12,7 +12,7 @@ from typing import Any
 from hyperbase.client.network.commands import Call, Sleep, Steps
 from hyperbase.client.network.locator import Locator
 from hyperbase.client.network.nonces import Nonces
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.retries import Retries, is_not_now, may_have_moved
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.wire.admin_codec import ADMIN_METHODS, encode_admin_arguments
 from hyperbase.common.wire.messages import Method
@@ -35,6 +35,8 @@ def admin_call(
                 answer = yield Call(locator.master, _ADMIN, (name, wire, number), retries.deadline)
                 return method.result.decode(answer)
             except HBaseIOException as error:
+                if not is_not_now(error):  # the change was tried, and failed
+                    raise
                 pause = retries.after(error)
                 if may_have_moved(error):
                     locator.forget_servers()

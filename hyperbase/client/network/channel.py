@@ -110,7 +110,10 @@ class Channel:
 
     def _greet(self, client_id: bytes, timeout_s: float) -> None:
         self._set_wait(timeout_s)
-        self._sendall(hello_bytes(client_id, self._config, self.address))
+        try:
+            self._sendall(hello_bytes(client_id, self._config, self.address))
+        except OSError as error:  # it died after it accepted
+            raise self._lost(error) from error
         deadline = time.monotonic() + timeout_s
         self._agreement = read_hello(self._receive(deadline), self._config)
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.network.address import parse_servers
-from hyperbase.common.config import ClientConfig, StoreConfig
+from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.schema_options import unknown_option
 
@@ -22,16 +22,21 @@ def client_config(settings: Mapping[str, Any]) -> ClientConfig:
         IllegalArgumentException: an unknown one, one of a store's, or one out of range.
     """
     known = [field.name for field in fields(ClientConfig)]
-    of_a_store = {field.name for field in fields(StoreConfig)}
     for name in settings:
-        if name in of_a_store:
-            raise IllegalArgumentException(
-                f"{name} is a setting of the server, or of a store opened by its directory: a client of a "
-                "server cannot change it"
-            )
         if name not in known:
-            raise unknown_option(name, known, "a client")
+            raise _unknown(name, known)
     return ClientConfig(**settings)
+
+
+def _unknown(name: str, known: list[str]) -> IllegalArgumentException:
+    from hyperbase.common.config import StoreConfig
+
+    if name in {field.name for field in fields(StoreConfig)}:
+        return IllegalArgumentException(
+            f"{name} is a setting of the server, or of a store opened by its directory: a client of a server "
+            "cannot change it"
+        )
+    return unknown_option(name, known, "a client")
 
 
 def server_opener(url: str, read_only: bool, settings: Mapping[str, Any]) -> Callable[[], NetworkBackend]:

@@ -19,10 +19,11 @@ from hyperbase.client.network.scatter import FRAME_BYTES, FRAME_ROWS
 from hyperbase.common.errors import (
     DoNotRetryIOException,
     HBaseIOException,
+    IllegalArgumentException,
     RetriesExhaustedException,
     RetriesExhaustedWithDetailsException,
 )
-from hyperbase.common.model import Durability
+from hyperbase.common.model import MAX_ROW_LENGTH, Durability
 from hyperbase.common.wire.faults import decode_fault
 from hyperbase.common.wire.messages import OK, Method
 from hyperbase.common.wire.model_codec import encode_rows
@@ -30,6 +31,8 @@ from hyperbase.common.wire.model_codec import encode_rows
 RowData = tuple[bytes, Mapping[bytes, bytes]]
 Failures = list[tuple[bytes, Exception]]
 
+KEY_VALUE_OVERHEAD = 20  # HBase's KeyValue: lengths, timestamp and type around its parts
+MAX_CHECKED_NAME = 65_536  # columns with longer names are left to the server
 _PUT_ROWS = int(Method.PUT_ROWS)
 
 
@@ -48,6 +51,7 @@ def put_rows(
         RetriesExhaustedWithDetailsException: some were refused, the others are written.
         HBaseIOException: the one row's error, or why none was written.
     """
+    _check_sizes(rows, retries.config.max_key_value_bytes)
     failures: Failures = []
     written = 0
     fatal: HBaseIOException | None = None
@@ -65,6 +69,60 @@ def put_rows(
     if fatal is not None and not written:
         raise fatal
     raise RetriesExhaustedWithDetailsException(failures)
+
+
+def _check_sizes(rows: Sequence[RowData], limit_bytes: int) -> None:
+    """Refuse them all when one has a cell that no server takes, as HBase's client does."""
+    limit_bytes -= KEY_VALUE_OVERHEAD
+    if limit_bytes <= 0 or sum(map(len, chain.from_iterable(data.values() for _, data in rows))) < (
+        limit_bytes - MAX_ROW_LENGTH - MAX_CHECKED_NAME
+    ):
+        return
+    for row, data in rows:
+        for name, value in data.items():
+            size = len(row) + len(name) - 1 + len(value)
+            if size > limit_bytes:
+                raise IllegalArgumentException(
+                    f"KeyValue size too large: {size + KEY_VALUE_OVERHEAD} bytes with its key, at most "
+                    f"{limit_bytes + KEY_VALUE_OVERHEAD} (max_key_value_bytes); nothing was written"
+                )
+
+
+def one_row(
+    place: Place, row: RowData, nonce: tuple[int, int], timestamp: int | None, durability: Durability
+) -> tuple[Any, ...]:
+    """The arguments of PUT_ROWS for one row: the first attempt of the shortest way."""
+    key, data = row
+    group = (place.id16, (tuple(data),), ((key, 0, tuple(data.values())),), nonce)
+    return (group,), timestamp, int(durability)
+
+
+def read_one(answer: Any) -> HBaseIOException | None:
+    """Why the row of ``one_row`` was not written."""
+    if len(answer) == 1:
+        _, kind, payload = answer[0]
+        return None if kind == OK else decode_fault(payload)
+    return DoNotRetryIOException("the server's answer lacks the outcome of some rows")
+
+
+def resume_one(
+    locator: Locator,
+    nonces: Nonces,
+    table: str,
+    row: RowData,
+    timestamp: int | None,
+    durability: Durability,
+    retries: Retries,
+    used: Regions,
+    number: int,
+    error: HBaseIOException,
+) -> Steps[None]:
+    """Go on after a first attempt that failed, with the number it had."""
+    run = _PutRun(nonces, [row], timestamp, int(durability))
+    run.begin(used.of(row[0]), number)
+    yield from run.steps(locator, table, retries, used, error)
+    if run.failures:
+        raise run.failures[0][1]
 
 
 def _slices(rows: Sequence[RowData]) -> Iterator[Sequence[RowData]]:
@@ -110,30 +168,42 @@ class _PutRun:
         self._timestamp = timestamp
         self._durability = durability
         self._numbers: list[int] = []
+        self._first: list[_Group] = []
         self.failures: Failures = []  # in the order of the rows
         self.written = 0
         self.fatal: HBaseIOException | None = None  # the reason of a whole group
 
-    def steps(self, locator: Locator, table: str, retries: Retries) -> Steps[None]:
-        """Write, and try again where that can help."""
-        groups: list[_Group] = []
-        fresh: Sequence[RowData] = self._rows
+    def begin(self, place: Place, number: int) -> None:
+        """All rows were sent to one region already, with this number."""
+        self._numbers.append(number)
+        self._first = [_Group(place, self._rows, number, None)]
+
+    def steps(
+        self,
+        locator: Locator,
+        table: str,
+        retries: Retries,
+        regions: Regions | None = None,
+        trouble: HBaseIOException | None = None,
+    ) -> Steps[None]:
+        """Write, and try again where that can help; ``trouble`` is what ``begin``'s attempt ended with."""
+        groups = self._first
+        fresh: Sequence[RowData] = () if groups else self._rows
+        if trouble is not None:
+            groups = [group for group in groups if self._settle(group, trouble)]
         try:
             while groups or fresh:
-                regions: Regions | None = None
-                trouble: HBaseIOException | None = None
-                try:
-                    regions = yield from locator.regions(table, retries)
-                    groups = self._placed(groups, fresh, regions)
-                    fresh = ()
-                    servers = _by_server(groups)
-                except HBaseIOException as error:
-                    trouble = error
-                else:
-                    answers = yield Calls(
-                        [self._call(*server, retries.deadline) for server in servers.items()]
-                    )
-                    groups, trouble = self._take(servers, answers)
+                if trouble is None:
+                    try:
+                        regions = yield from locator.regions(table, retries)
+                        groups = self._placed(groups, fresh, regions)
+                        fresh = ()
+                        servers = _by_server(groups)
+                    except HBaseIOException as error:
+                        trouble = error
+                    else:
+                        calls = [self._call(*server, retries.deadline) for server in servers.items()]
+                        groups, trouble = self._take(servers, (yield Calls(calls)))
                 if trouble is None:
                     continue
                 try:
@@ -144,6 +214,7 @@ class _PutRun:
                     break
                 if may_have_moved(trouble):
                     locator.forget(table, regions)
+                regions = trouble = None
                 yield Sleep(pause)
         finally:
             for number in self._numbers:

@@ -1,7 +1,8 @@
 """Whether an operation is tried again, and when: exponential back-off with full jitter, within one time.
 
-Errors below ``DoNotRetryIOException`` end an operation at once. Others are tried again until the operation's
-time or number of retries is used up; ``RetriesExhaustedException`` then carries every cause.
+Errors below ``DoNotRetryIOException``, and those of the server's disk, end an operation at once. Others are
+tried again until the operation's time or number of retries is used up; ``RetriesExhaustedException`` then
+carries every cause.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import NoReturn
 
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import (
+    CallQueueTooBigException,
     CallTimeoutException,
     ConnectException,
     ConnectionLostException,
     DoNotRetryIOException,
     HBaseIOException,
     NotServingRegionException,
+    PleaseHoldException,
     RetriesExhaustedException,
     ServerStoppedException,
 )
@@ -30,6 +33,14 @@ _MAY_HAVE_MOVED = (
     ConnectionLostException,
     ServerStoppedException,
 )
+# After these a call was not carried out because the server is not ready for it.
+_NOT_NOW = (
+    ConnectException,
+    ConnectionLostException,
+    ServerStoppedException,
+    PleaseHoldException,
+    CallQueueTooBigException,
+)
 # After these nobody knows whether the call was applied.
 _OUTCOME_UNKNOWN = (ConnectionLostException, CallTimeoutException)
 
@@ -39,9 +50,19 @@ def may_have_moved(error: BaseException) -> bool:
     return isinstance(error, _MAY_HAVE_MOVED)
 
 
+def is_not_now(error: BaseException) -> bool:
+    """Whether the server did not take the call, or its connection was lost."""
+    return isinstance(error, _NOT_NOW)
+
+
 def outcome_unknown(error: BaseException) -> bool:
     """Whether a call that ended so may have been applied."""
     return isinstance(error, _OUTCOME_UNKNOWN)
+
+
+def _of_the_disk(error: HBaseIOException) -> bool:
+    """The server's disk refused (it is full, or broken): no matter of a moment, its user has to know."""
+    return type(error) is HBaseIOException and error.errno is not None
 
 
 class Retries:
@@ -53,12 +74,12 @@ class Retries:
             operation still may take as long as it likes when it goes well.
     """
 
-    __slots__ = ("_config", "_delay_s", "_limited", "_started", "attempts", "causes", "deadline", "what")
+    __slots__ = ("_delay_s", "_limited", "_started", "attempts", "causes", "config", "deadline", "what")
 
     def __init__(
         self, config: ClientConfig, what: str, *, limited: bool = True, started: float | None = None
     ) -> None:
-        self._config = config
+        self.config = config
         self._limited = limited
         self._started = time.monotonic() if started is None else started
         self._delay_s = config.retry_delay_ms / 1000
@@ -73,7 +94,7 @@ class Retries:
         Raises:
             RetriesExhaustedException: there is none; or ``error`` itself, when it is final.
         """
-        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)):
+        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)) or _of_the_disk(error):
             raise error
         now = time.monotonic()
         if not self.attempts and not self._limited:
@@ -82,7 +103,7 @@ class Retries:
         if len(self.causes) >= MAX_CAUSES:
             del self.causes[MAX_CAUSES // 2]
         self.causes.append(error)
-        config = self._config
+        config = self.config
         delay = random.uniform(0, min(self._delay_s, config.retry_delay_max_ms / 1000))
         self._delay_s *= 2
         if self.attempts > config.max_retries or now + delay >= self._started + config.operation_timeout_s:
@@ -95,12 +116,12 @@ class Retries:
             self.attempts = 0
             self.causes.clear()
             self._started = time.monotonic()
-            self._delay_s = self._config.retry_delay_ms / 1000
+            self._delay_s = self.config.retry_delay_ms / 1000
             if self._limited:
-                self.deadline = self._started + self._config.operation_timeout_s
+                self.deadline = self._started + self.config.operation_timeout_s
 
     def _give_up(self, error: Exception, now: float) -> NoReturn:
-        config = self._config
+        config = self.config
         limit = (
             f"max_retries is {config.max_retries}"
             if self.attempts > config.max_retries

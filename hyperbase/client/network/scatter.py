@@ -120,12 +120,11 @@ def _run_slice(
 
 def _slices(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
     begin = size = 0
-    for end, action in enumerate(actions):
-        weight = _weight(action)
-        if end > begin and (size + weight > FRAME_BYTES or end - begin >= FRAME_ROWS):
+    for end, action in enumerate(actions, 1):
+        size += _weight(action)
+        if size >= FRAME_BYTES or end - begin >= FRAME_ROWS:
             yield actions[begin:end]
             begin, size = end, 0
-        size += weight
     if begin < len(actions):
         yield actions[begin:]
 

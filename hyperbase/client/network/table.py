@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hyperbase.client.network.puts import put_rows
+from hyperbase.client.network.locator import Regions
+from hyperbase.client.network.puts import one_row, put_rows, read_one, resume_one
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.rows import call_row, read_result, resume_row
 from hyperbase.client.network.scans import scan_chunks
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from hyperbase.client.network.backend import NetworkBackend
 
+_PUT_ROWS = int(Method.PUT_ROWS)
 _ROW, _GET, _MUTATE, _CHECK = int(Method.ROW), int(Method.GET), int(Method.MUTATE), int(Method.CHECK)
 
 
@@ -98,9 +100,52 @@ class NetworkTable:
         durability: Durability,
     ) -> None:
         backend = self._backend
+        regions = backend.locator.tables.get(self.name)
+        if regions is not None and len(rows) == 1:
+            self._put_one(rows[0], timestamp, durability, regions)
+            return
         retries = Retries(backend.config, self.name)
         steps = put_rows(backend.locator, backend.nonces, self.name, rows, timestamp, durability, retries)
         backend.driver.run(steps)
+
+    def _put_one(
+        self,
+        row: tuple[bytes, Mapping[bytes, bytes]],
+        timestamp: int | None,
+        durability: Durability,
+        regions: Regions,
+    ) -> None:
+        backend = self._backend
+        nonces = backend.nonces
+        started = monotonic()
+        nonce = nonces.new()
+        try:
+            place = regions.of(row[0])
+            arguments = one_row(place, row, nonce, timestamp, durability)
+            error = read_one(backend.driver.quick(place.where(), _PUT_ROWS, arguments, started))
+        except HBaseIOException as failed:
+            error = failed
+        except BaseException:
+            nonces.done(nonce[0])
+            raise
+        if error is None:
+            nonces.done(nonce[0])
+            return
+        retries = Retries(backend.config, self.name, started=started)
+        backend.driver.run(
+            resume_one(
+                backend.locator,
+                nonces,
+                self.name,
+                row,
+                timestamp,
+                durability,
+                retries,
+                used=regions,
+                number=nonce[0],
+                error=error,
+            )
+        )
 
     def _mutate(self, method: int, action: Mutation | RowMutations | CheckAndMutate) -> Any:
         nonces = self._backend.nonces
@@ -139,7 +184,13 @@ class NetworkTable:
     def scan_arrow(
         self, scan: Scan, layout: str, types: Mapping[bytes, str] | None, columns: Sequence[bytes] | None
     ) -> pa.RecordBatchReader:
-        raise NotImplementedError
+        from hyperbase.client.network.arrow_scans import scan_arrow  # loads pyarrow
+
+        backend = self._backend
+        return scan_arrow(backend.driver, backend.locator, self.name, scan, layout, types or {}, columns)
 
     def put_arrow(self, data: Any, row_key: str, timestamp: int | str | None, family: bytes | None) -> int:
-        raise NotImplementedError
+        from hyperbase.client.network.arrow_puts import put_arrow
+
+        backend = self._backend
+        return put_arrow(backend.driver, backend.locator, self.name, data, row_key, timestamp, family)

@@ -19,7 +19,7 @@ class ClientConfig(CheckedSettings):
         IllegalArgumentException: a value of the wrong type or range, or two that contradict each other.
     """
 
-    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"max_retries"})
+    MAY_BE_ZERO: ClassVar[frozenset[str]] = frozenset({"max_key_value_bytes", "max_retries"})
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"compression": ("auto", "off", "zstd")}
 
     # Seconds one server has to accept a connection and introduce itself. HBase: 10; another may be asked.
@@ -43,6 +43,9 @@ class ClientConfig(CheckedSettings):
     keepalive_interval_s: float = 15.0
     # Seconds of silence after which a connection is given up: three unanswered questions.
     keepalive_timeout_s: float = 45.0
+    # Largest cell of a plain put, key included, in bytes: a batch with a larger one is refused before any of
+    # it is sent; 0 leaves it to the server. HBase hbase.client.keyvalue.maxsize: 10 MiB.
+    max_key_value_bytes: int = 10 * MIB
     # Largest frame that is taken or sent, in bytes; the smaller one of both sides counts.
     max_frame_bytes: int = 64 * MIB
     # "auto": where it pays; "zstd": whenever the server can; "off": never.

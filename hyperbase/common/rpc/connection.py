@@ -4,7 +4,8 @@ State := preamble → HELLO → open. Anything unexpected before "open", and any
 answered with one error where that is possible, and ends the connection; others do not notice.
 
 Back-pressure: answers that the client does not read pile up in the transport; above its high-water mark the
-connection reads no further requests and its streams pause.
+connection takes no further requests, those that wait for a thread go on waiting, and its streams pause. What
+a connection holds in memory (an unfinished request, answers) counts against the server's budget.
 
 Threads: the event loop's only.
 """
@@ -14,10 +15,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from hyperbase.common.errors import (
-    CallQueueTooBigException,
     DoNotRetryIOException,
     HBaseIOException,
     IllegalArgumentException,
@@ -25,13 +26,14 @@ from hyperbase.common.errors import (
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.wire.faults import encode_fault
 from hyperbase.common.wire.frames import (
+    MAX_REQUEST_VALUES,
     PREAMBLE,
     BadFrameException,
     FrameDecoder,
     pack_compressed,
     pack_frame,
 )
-from hyperbase.common.wire.messages import ERROR, OK, PROTOCOL_VERSION, Method
+from hyperbase.common.wire.messages import ERROR, OK, PROTOCOL_VERSION, Method, Priority
 
 if TYPE_CHECKING:
     from hyperbase.common.rpc.server import RpcServer
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HIGH_WATER_BYTES = 4 * 1024 * 1024  # of answers that the client has not taken
+_WRITE_BYTES = 1024 * 1024  # of answers collected at most
+_MAX_HELLO_BYTES = 64 * 1024  # a frame of somebody who has not introduced himself
 _CLIENT_ID_BYTES = 16
 _CANCEL, _CREDIT, _DATA, _PING = int(Method.CANCEL), int(Method.CREDIT), int(Method.DATA), int(Method.PING)
 
@@ -54,15 +58,20 @@ class RpcConnection(asyncio.Protocol):
         self.peer = ""
         self.opened_at = server.now()
         self.ready = False  # said HELLO
+        self.of_server = False  # the peer is a server: its calls must not wait behind those of users
         self.writable = True
         self.closing = False
+        self.closing_since = 0.0
         self._transport: asyncio.Transport | None = None
-        self._decoder = FrameDecoder(server.limits.max_frame_bytes)
+        self._decoder = FrameDecoder(min(_MAX_HELLO_BYTES, server.limits.max_frame_bytes), MAX_REQUEST_VALUES)
         self._head: bytes | None = b""  # what came of the preamble; None: it is complete
         self._compress_from = 0  # bytes; 0: never
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._collecting = False
-        self._accounted = 0  # what the server counts for this connection's incomplete frame
+        self._waiting: list[Callable[[], None]] = []  # calls that are not begun while answers are not read
+        self.held_bytes = 0  # in memory, as the server counts them
+        self.heard_at = self.opened_at
 
     # -- the transport's calls ---------------------------------------------------------------------------
 
@@ -78,10 +87,11 @@ class RpcConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody waits for anything any more."""
         self.closing = True
-        self.server.account(-self._accounted)
-        self._accounted = 0
+        self._waiting.clear()
         for call in list(self.calls.values()):
             call.cancel(tell=False)
+        self.server.account(-self.held_bytes)
+        self.held_bytes = 0
         self.server.remove(self)
 
     def pause_writing(self) -> None:
@@ -93,32 +103,56 @@ class RpcConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It reads again."""
         self.writable = True
-        if self._transport is not None and not self.closing:
-            self._transport.resume_reading()
+        self.account()
+        if self._transport is None or self.closing:
+            return
+        self._transport.resume_reading()
+        waiting, self._waiting = self._waiting, []
+        for begin in waiting:
+            begin()
         for call in list(self.calls.values()):
             if call.on_credit is not None:
                 call.on_credit()
+        self.server.loop_soon(self._take_kept)
+
+    def when_writable(self, begin: Callable[[], None]) -> None:
+        """Begin a call once the client reads its answers; never, if it is gone before."""
+        if self.writable:
+            begin()
+        elif not self.closing:
+            self._waiting.append(begin)
 
     def data_received(self, data: bytes) -> None:
         """Cut frames, carry out calls, send what was answered meanwhile in one write."""
+        self.heard_at = self.server.now()
         if self._head is not None:
             rest = self._take_preamble(data)
             if rest is None:
                 return
             data = rest
+        if self.writable:
+            self._take_all(data)
+        else:
+            self._decoder.keep(data)
+        self._account_input()
+
+    def _take_kept(self) -> None:
+        """What came while answers were not read."""
+        if self.writable and not self.closing and self._decoder.pending_bytes:
+            self._take_all(b"")
+            self._account_input()
+
+    def _take_all(self, data: bytes) -> None:
         self._collecting = True
         try:
             for message in self._decoder.feed(data):
                 self._take(message)
-                if self.closing:
+                if self.closing or not self.writable:
                     break
         except BadFrameException as error:
             self.refuse(error)
         finally:
             self.flush()
-        pending = self._decoder.pending_bytes
-        if pending != self._accounted:
-            self._account(pending)
 
     # -- the beginning -----------------------------------------------------------------------------------
 
@@ -155,10 +189,12 @@ class RpcConnection(asyncio.Protocol):
             raise IllegalArgumentException(f"client_id must be {_CLIENT_ID_BYTES} bytes")
         self.client_id = client_id
         self.principal = str(options.get("principal") or "")[:256]
+        self.of_server = options.get("role") == "server"
         limits = self.server.limits
         compress = "zstd" in (options.get("compression") or ())
         self._compress_from = limits.compression_threshold_bytes if compress else 0
         self.ready = True
+        self._decoder.max_frame_bytes = limits.max_frame_bytes
         self.send(
             (
                 call_id,
@@ -206,7 +242,10 @@ class RpcConnection(asyncio.Protocol):
     def _greet(self, method: int, call_id: int, arguments: Any) -> None:
         if method != Method.HELLO:
             raise BadFrameException("the first message of a connection is HELLO")
-        self._hello(call_id, arguments)
+        try:
+            self._hello(call_id, arguments)
+        except (TypeError, ValueError, AttributeError) as error:
+            self.refuse(IllegalArgumentException(f"malformed HELLO: {error}"[:200]), call_id)
 
     def _start(self, method: int, call_id: int, timeout_ms: Any, header: Any, arguments: Any) -> None:
         server = self.server
@@ -216,10 +255,12 @@ class RpcConnection(asyncio.Protocol):
         if call_id in self.calls:
             raise BadFrameException(f"call id {call_id} is in use")
         priority = server.priority_of(method, arguments)
+        if priority == _USER and self.of_server:
+            priority = _SERVER
         server.admit(self, priority)
         principal = self.principal
         if header is not None:
-            principal = str(header.get("principal") or principal)
+            principal = str(header.get("principal") or principal)[:256]
         deadline = None if timeout_ms is None else server.now() + timeout_ms / 1000
         call = Call(self, call_id, principal, priority, deadline)
         payload = handler(call, arguments)
@@ -266,8 +307,10 @@ class RpcConnection(asyncio.Protocol):
 
     def send_frame(self, frame: bytes) -> None:
         """Send a packed response, with others that come in the same moment."""
-        out = self._out
-        out.append(frame)
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+        if self._out_bytes >= _WRITE_BYTES:
+            self._write()
         if not self._collecting:
             self._collecting = True
             self.server.flush_soon(self)
@@ -275,12 +318,18 @@ class RpcConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Hand what was collected to the transport."""
         self._collecting = False
-        out = self._out
-        if out:
-            transport = self._transport
-            if transport is not None and not transport.is_closing():
-                transport.write(out[0] if len(out) == 1 else b"".join(out))
-            out.clear()
+        if self._out:
+            self._write()
+
+    def _write(self) -> None:
+        out, transport = self._out, self._transport
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+            if not self.writable:
+                self.account()
 
     def refuse(self, error: HBaseIOException, call_id: int = 0) -> None:
         """Tell why, and end the connection."""
@@ -291,21 +340,48 @@ class RpcConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection after what was sent."""
+        if not self.closing:
+            self.closing_since = self.server.now()
         self.closing = True
         if self._transport is not None:
             self._transport.close()
 
-    def _account(self, pending: int) -> None:
-        self.server.account(pending - self._accounted)
-        self._accounted = pending
-        if pending > self.server.limits.max_frame_bytes + 5 or self.server.over_budget:
-            self.refuse(
-                CallQueueTooBigException(
-                    "the server has too many bytes of unfinished requests in hand: wait and retry"
-                )
-            )
+    def drop(self, error: HBaseIOException) -> None:
+        """End the connection for the others' sake: it is told why, unless it reads nothing anyway."""
+        self.server.account(-self.held_bytes)
+        self.held_bytes = 0
+        if self.writable:
+            self.refuse(error)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection now: what was not sent is dropped."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def stalled(self) -> bool:
+        """It waits for the rest of a request."""
+        return self.writable and self._decoder.pending_bytes > 0
+
+    def account(self) -> None:
+        """Tell the server what is held in memory for this connection."""
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        held = self._decoder.pending_bytes + unsent
+        if held != self.held_bytes and not self.closing:
+            delta = held - self.held_bytes
+            self.held_bytes = held
+            self.server.account(delta)
+
+    def _account_input(self) -> None:
+        pending = self._decoder.pending_bytes
+        if pending or self.held_bytes:
+            self.account()
 
 
+_USER, _SERVER = int(Priority.USER), int(Priority.SERVER)
 _CONTROLS = frozenset({_PING, _CANCEL, _CREDIT, _DATA})
 
 

@@ -41,6 +41,7 @@ class RpcLimits:
     max_server_requests: int
     max_inflight_bytes: int
     handshake_timeout_s: float
+    stall_timeout_s: float  # of a request that does not come to its end
     compression_threshold_bytes: int
 
 
@@ -70,7 +71,7 @@ class RpcServer:
             limits.max_server_requests,
             limits.max_requests_in_flight,
         )
-        self._buffered_bytes = 0
+        self.held_bytes = 0  # of unfinished requests and unread answers, all connections together
         self._dirty: list[RpcConnection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: asyncio.Server | None = None
@@ -114,9 +115,12 @@ class RpcServer:
         for connection in list(self.connections):
             connection.flush()
             connection.close()
-        for _ in range(100):
+        for turn in range(100):
             if not self.connections:
                 break
+            if turn == 50:
+                for connection in list(self.connections):
+                    connection.abort()  # it does not read what was left to send
             await asyncio.sleep(0.005)
 
     def close_listener(self) -> None:
@@ -128,7 +132,7 @@ class RpcServer:
         """A stream may wait for a slow client for ever: end it, the client goes on elsewhere or later."""
         for connection in list(self.connections):
             for call in list(connection.calls.values()):
-                if call.on_credit is not None:
+                if call.on_credit is not None or call.on_data is not None:
                     call.fail(ServerStoppedException("the server is stopping: retry"))
                     if call.on_cancel is not None:
                         call.on_cancel()
@@ -175,13 +179,27 @@ class RpcServer:
             )
 
     def account(self, delta_bytes: int) -> None:
-        """Incomplete frames grew or shrank."""
-        self._buffered_bytes += delta_bytes
+        """Unfinished requests and unread answers grew or shrank; above the budget the largest holder goes."""
+        self.held_bytes += delta_bytes
+        if delta_bytes > 0 and self.held_bytes > self.limits.max_inflight_bytes:
+            hog = max(self.connections, key=lambda connection: connection.held_bytes)
+            self.refused_connections += 1
+            logger.warning(
+                "connection ended, memory for requests and answers is full peer=%s held_bytes=%d",
+                hog.peer,
+                hog.held_bytes,
+            )
+            hog.drop(
+                CallQueueTooBigException(
+                    "requests and answers under way hold more of the server's memory than they may "
+                    "(max_inflight_bytes): read answers, wait and retry"
+                )
+            )
 
-    @property
-    def over_budget(self) -> bool:
-        """Incomplete frames of all connections hold more bytes than they may."""
-        return self._buffered_bytes > self.limits.max_inflight_bytes
+    def loop_soon(self, function: Callable[[], None]) -> None:
+        """Call it in the next turn of the loop."""
+        assert self._loop is not None
+        self._loop.call_soon(function)
 
     def flush_soon(self, connection: RpcConnection) -> None:
         """Send what the connection collected at the end of this turn of the loop."""
@@ -202,9 +220,17 @@ class RpcServer:
             await asyncio.sleep(_SWEEP_S)
             now = self.now()
             for connection in list(self.connections):
-                if not connection.ready and now - connection.opened_at > self.limits.handshake_timeout_s:
+                if connection.closing:
+                    pass
+                elif not connection.ready and now - connection.opened_at > self.limits.handshake_timeout_s:
                     logger.info("connection closed peer=%s reason=no_hello", connection.peer)
                     connection.close()
+                elif connection.stalled and now - connection.heard_at > self.limits.stall_timeout_s:
+                    logger.info("connection closed peer=%s reason=half_a_request", connection.peer)
+                    connection.close()
+                if connection.closing and now - connection.closing_since > self.limits.handshake_timeout_s:
+                    connection.abort()  # it does not read what was left to send
+                connection.account()
                 for call in list(connection.calls.values()):
                     if call.deadline is not None and now > call.deadline:
                         call.time_out()

@@ -8,7 +8,8 @@ Body   := one msgpack value, an array; see messages.py
 Invariants
   * A length above the limit is refused before anything is allocated for it, and so is a compressed body
     that would unpack to more. Both end the connection: nothing after them can be trusted.
-  * Extension types, maps with other keys than text or bytes, and values behind the first are refused.
+  * Extension types, maps with other keys than text or bytes, and values behind the first are refused. So is
+    a large message of more values than ``max_values``: one byte of it can cost 70 in memory.
 Threads: a decoder belongs to one connection.
 """
 
@@ -29,6 +30,9 @@ HEADER_BYTES = HEADER.size
 COMPRESSED = 0x01
 DEFAULT_MAX_FRAME_BYTES = 64 * 1024 * 1024
 COMPRESSION_LEVEL = 1
+# What a server takes in one request: a few hundred MB when all of them are the smallest objects there are.
+MAX_REQUEST_VALUES = 4_000_000
+COUNTED_FROM_BYTES = 256 * 1024  # a smaller message cannot cost much
 assert HEADER_BYTES == 5
 
 
@@ -56,7 +60,22 @@ def pack_compressed(message: Any, threshold_bytes: int) -> bytes:
     return HEADER.pack(len(body) + 1, 0) + body
 
 
-def unpack_body(body: bytes | memoryview, flags: int, max_bytes: int) -> Any:
+class _ValueCount:
+    """Counts the members of arrays and maps as they are unpacked, and stops at a limit."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def __call__(self, container: Any) -> Any:
+        self._left -= 1 + len(container)
+        if self._left < 0:
+            raise BadFrameException("a message holds too many values: send it in parts")
+        return container
+
+
+def unpack_body(body: bytes | memoryview, flags: int, max_bytes: int, max_values: int | None = None) -> Any:
     """The message in a frame's body; arrays are tuples.
 
     Raises:
@@ -64,9 +83,18 @@ def unpack_body(body: bytes | memoryview, flags: int, max_bytes: int) -> Any:
     """
     if flags:
         body = _decompressed(body, flags, max_bytes)
+    limits: dict[str, Any] = {}
+    if max_values is not None and len(body) >= COUNTED_FROM_BYTES:
+        count = _ValueCount(max_values)
+        limits = {
+            "list_hook": count,
+            "object_hook": count,
+            "max_array_len": max_values,
+            "max_map_len": max_values,
+        }
     try:
         return msgpack.unpackb(
-            body, use_list=False, raw=False, strict_map_key=False, ext_hook=_refuse_extension, timestamp=0
+            body, use_list=False, raw=False, ext_hook=_refuse_extension, timestamp=0, **limits
         )
     except HBaseIOException:
         raise
@@ -92,19 +120,24 @@ def _decompressed(body: bytes | memoryview, flags: int, max_bytes: int) -> bytes
 class FrameDecoder:
     """Cuts messages out of what arrives; holds at most one incomplete frame."""
 
-    __slots__ = ("_buffer", "max_frame_bytes")
+    __slots__ = ("_buffer", "max_frame_bytes", "max_values")
 
-    def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+    def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES, max_values: int | None = None) -> None:
         self.max_frame_bytes = max_frame_bytes
+        self.max_values = max_values
         self._buffer = bytearray()
 
     @property
     def pending_bytes(self) -> int:
-        """What waits for the rest of its frame."""
+        """What waits for the rest of its frame, or was not asked for yet."""
         return len(self._buffer)
 
+    def keep(self, data: bytes) -> None:
+        """Take what arrives and cut it later: ``feed(b"")`` goes on."""
+        self._buffer += data
+
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Yield every message that is complete now.
+        """Yield every message that is complete now; who stops asking finds the others the next time.
 
         Raises:
             BadFrameException: end the connection.
@@ -129,7 +162,7 @@ class FrameDecoder:
                 if stop > end:
                     break
                 with view[position + HEADER_BYTES : stop] as body:
-                    message = unpack_body(body, flags, self.max_frame_bytes)
+                    message = unpack_body(body, flags, self.max_frame_bytes, self.max_values)
                 position = stop
                 yield message
         finally:

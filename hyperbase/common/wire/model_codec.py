@@ -37,7 +37,6 @@ from hyperbase.common.model import (
     TimeRange,
     check_timestamp,
 )
-from hyperbase.common.wire.filter_codec import decode_filter, encode_filter
 
 # On the wire: numbers are never reused.
 PUT, DELETE, INCREMENT, APPEND, ROW_MUTATIONS, CHECK, GET = 1, 2, 3, 4, 5, 6, 7
@@ -45,7 +44,7 @@ PUT, DELETE, INCREMENT, APPEND, ROW_MUTATIONS, CHECK, GET = 1, 2, 3, 4, 5, 6, 7
 MAX_VALUE_BYTES_OF_PIECE = 8 * 1024 * 1024  # a row with more is cut into partial Results
 _BYTES = frozenset({bytes})
 _INTS = frozenset({int})
-_NO_TYPES = (None,)
+_OF_FAMILIES = frozenset({CellType.DELETE_FAMILY, CellType.DELETE_FAMILY_VERSION})
 
 
 # -- results ---------------------------------------------------------------------------------------------
@@ -213,7 +212,19 @@ def _encode_query(query: Query) -> tuple[Any, ...]:
 
 
 def _encode_optional_filter(filter_: FilterLike | None) -> Any:
-    return None if filter_ is None else encode_filter(filter_)
+    if filter_ is None:
+        return None
+    from hyperbase.common.wire.filter_codec import encode_filter  # loads every filter: only when one is used
+
+    return encode_filter(filter_)
+
+
+def _decode_optional_filter(fields: Any) -> FilterLike | None:
+    if fields is None:
+        return None
+    from hyperbase.common.wire.filter_codec import decode_filter
+
+    return decode_filter(fields)
 
 
 def _columns(specs: Any) -> list[bytes] | None:
@@ -234,7 +245,7 @@ def _query_arguments(fields: Sequence[Any]) -> dict[str, Any]:
         "columns": _columns(columns),
         "versions": versions,
         "time_range": span,
-        "filter": None if filter_ is None else decode_filter(filter_),
+        "filter": _decode_optional_filter(filter_),
         "store_limit": limit,
         "store_offset": offset,
         "family_time_ranges": None if spans is None else dict(spans),
@@ -379,6 +390,8 @@ def _decode_delete(fields: Any) -> Delete:
     for family, qualifier, stamp, kind in markers:
         if kind == CellType.PUT:
             raise IllegalArgumentException("malformed request: a Delete with a put in it")
+        if kind in _OF_FAMILIES and qualifier != b"":  # no file takes it, and the flush would fail for ever
+            raise IllegalArgumentException("malformed request: a delete of a family has no qualifier")
         marker = (_family(family), _bytes(qualifier), check_timestamp(stamp), CellType(kind))
         delete.markers.append(marker)
     return delete
@@ -420,8 +433,9 @@ def _decode_check(fields: Any) -> CheckAndMutate:
             CompareOperator[op],
             None if value is None else _bytes(value),
         )
-    if filter_ is not None:
-        check.if_filter(decode_filter(filter_))
+    condition = _decode_optional_filter(filter_)
+    if condition is not None:
+        check.if_filter(condition)
     check.time = TimeRange.of(span)
     if action is not None:
         decoded = decode_action(action)

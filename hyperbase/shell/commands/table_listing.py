@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hyperbase.common.cluster_status import RegionStatus, split_server_name
-from hyperbase.common.filters.parse import registered_filters
 from hyperbase.common.names import to_string_binary
 from hyperbase.shell.cell_text import region_text
 from hyperbase.shell.commands.table_lifecycle import matching_tables
@@ -140,5 +139,7 @@ def locate_region(session: Session, table: object, row: object) -> None:
 )
 def show_filters(session: Session) -> None:
     """Print the names of the filters that FILTER => "..." of get, scan and count knows."""
+    from hyperbase.common.filters import registered_filters  # takes a moment: regular expressions
+
     for name in registered_filters():
         session.formatter.padded(name)

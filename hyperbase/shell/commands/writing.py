@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,19 +16,16 @@ from hyperbase.shell.values import inspect, integer, to_bytes
 DELETE_BATCH = 100  # rows that deleteall by prefix sends at once, unless CACHE says otherwise
 
 
-def _stamp_and_options(arguments: tuple[Any, ...]) -> tuple[int | None, Mapping[str, Any]]:
-    """From ``[timestamp] [{options}]``, either of which may be missing."""
-    stamp: int | None = None
-    options: Mapping[str, Any] = {}
-    for position, argument in enumerate(arguments):
-        if isinstance(argument, dict) and position == len(arguments) - 1:
-            options = argument
-        elif position == 0:
-            stamp = None if argument is None else integer(argument, "timestamp")
-        else:
-            raise ArgumentError(f"options must be a Hash, not {inspect(argument)}")
-    refuse_later(options)
-    return stamp, options
+def _stamp_and_options(
+    stamp: Any, options: Any, what: str = "timestamp"
+) -> tuple[int | None, Mapping[str, Any]]:
+    """From ``[number] [, {options}]``; the options may come first when there is no number."""
+    if isinstance(stamp, dict) and options is None:
+        stamp, options = None, stamp
+    if options is not None and not isinstance(options, dict):
+        raise ArgumentError(f"options must be a Hash, not {inspect(options)}")
+    refuse_later(options or {})
+    return None if stamp is None else integer(stamp, what), options or {}
 
 
 def _ttl(options: Mapping[str, Any]) -> int | None:
@@ -55,15 +51,21 @@ def _column(column: object, command_name: str) -> bytes:
     ],
     on_table=True,
 )
-def put(session: Session, table: object, row: object, column: object, value: object, *more: Any) -> None:
+def put(
+    session: Session,
+    table: object,
+    row: object,
+    column: object,
+    value: object,
+    timestamp: Any = None,
+    options: Any = None,
+) -> None:
     """Write one cell, at a timestamp or now.
 
     Options: TTL, the milliseconds after which the cell expires; ATTRIBUTES, which change nothing here.
     """
-    if len(more) > 2:
-        raise ArgumentError(f"wrong number of arguments (given {4 + len(more)}, expected 4..6)")
-    stamp, options = _stamp_and_options(more)
-    cell = Put(to_bytes(row), timestamp=stamp, ttl_ms=_ttl(options))
+    stamp, chosen = _stamp_and_options(timestamp, options)
+    cell = Put(to_bytes(row), timestamp=stamp, ttl_ms=_ttl(chosen))
     session.table(table).put(cell.add(to_bytes(column), to_bytes(value)))
 
 
@@ -73,14 +75,14 @@ def put(session: Session, table: object, row: object, column: object, value: obj
     ["delete 'ns1:t1', 'r1', 'c1:a'", "delete 't1', 'r1', 'c1:a', 1303668804000"],
     on_table=True,
 )
-def delete(session: Session, table: object, row: object, column: object, *more: Any) -> None:
+def delete(
+    session: Session, table: object, row: object, column: object, timestamp: Any = None, options: Any = None
+) -> None:
     """Delete one version of a cell: the one of that timestamp, or the newest.
 
     An older version shows again after that; deleteall deletes all of them.
     """
-    if len(more) > 2:
-        raise ArgumentError(f"wrong number of arguments (given {3 + len(more)}, expected 3..5)")
-    stamp, _ = _stamp_and_options(more)
+    stamp, _ = _stamp_and_options(timestamp, options)
     session.table(table).delete(_delete_one(to_bytes(row), to_bytes(column), stamp))
 
 
@@ -103,14 +105,19 @@ def _delete_one(row: bytes, column: bytes, stamp: int | None) -> Delete:
     ],
     on_table=True,
 )
-def deleteall(session: Session, table: object, row: object, column: object = None, *more: Any) -> None:
+def deleteall(
+    session: Session,
+    table: object,
+    row: object,
+    column: object = None,
+    timestamp: Any = None,
+    options: Any = None,
+) -> None:
     """Delete a row, or all versions of one of its columns or families, up to a timestamp if one is given.
 
     With ROWPREFIXFILTER in place of the row: all rows whose key begins so, CACHE of them at once.
     """
-    if len(more) > 2:
-        raise ArgumentError(f"wrong number of arguments (given {3 + len(more)}, expected 2..5)")
-    stamp, _ = _stamp_and_options(more)
+    stamp, _ = _stamp_and_options(timestamp, options)
     name = None if column is None else to_bytes(column)
     target = session.table(table)
     if not isinstance(row, dict):
@@ -157,20 +164,19 @@ def _delete_all(row: bytes, column: bytes | None, stamp: int | None) -> Delete:
     ],
     on_table=True,
 )
-def incr(session: Session, table: object, row: object, column: object, *more: Any) -> None:
+def incr(
+    session: Session, table: object, row: object, column: object, amount: Any = None, options: Any = None
+) -> None:
     """Add a number, 1 when none is given, to a counter, and print its new value.
 
     A counter that is not there counts from 0. Options: TTL in milliseconds.
     """
-    if len(more) > 2:
-        raise ArgumentError(f"wrong number of arguments (given {3 + len(more)}, expected 3..5)")
-    amount, options = _stamp_and_options(more)
-    increment = Increment(to_bytes(row), ttl_ms=_ttl(options))
-    increment.add(_column(column, "incr"), 1 if amount is None else amount)
+    number, chosen = _stamp_and_options(amount, options, "amount")
+    increment = Increment(to_bytes(row), ttl_ms=_ttl(chosen))
+    increment.add(_column(column, "incr"), 1 if number is None else number)
     values = session.table(table).increment(increment)
     (value,) = values.values()
-    number = struct.unpack(">q", value)[0] if isinstance(value, bytes) else value
-    session.say(f"COUNTER VALUE = {number}")
+    session.say(f"COUNTER VALUE = {value}")
 
 
 @command(
@@ -183,7 +189,7 @@ def append(
     session: Session, table: object, row: object, column: object, value: object, options: Any = None
 ) -> None:
     """Append to the value of a cell, and print the new value. Options: TTL in milliseconds."""
-    _, chosen = _stamp_and_options(() if options is None else (options,))
+    _, chosen = _stamp_and_options(None, options)
     change = Append(to_bytes(row), ttl_ms=_ttl(chosen)).add(_column(column, "append"), to_bytes(value))
     result = session.table(table).append(change)
     (new,) = (result or {b"": b""}).values()
