@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hyperbase import aio
     from hyperbase.client.admin import Admin
     from hyperbase.client.batch import Batch
+    from hyperbase.client.buffered_mutator import BufferedMutator
     from hyperbase.client.connection import Connection
     from hyperbase.client.table import Table
     from hyperbase.common import errors, filters
@@ -55,6 +56,7 @@ __all__ = [
     "connect",
     "Admin",
     "Batch",
+    "BufferedMutator",
     "Connection",
     "ConnectionPool",
     "Table",
@@ -85,6 +87,7 @@ __all__ = [
 _HOMES = {
     "Admin": "hyperbase.client.admin",
     "Batch": "hyperbase.client.batch",
+    "BufferedMutator": "hyperbase.client.buffered_mutator",
     "Connection": "hyperbase.client.connection",
     "ConnectionPool": "hyperbase.happybase.pool",
     "Table": "hyperbase.client.table",

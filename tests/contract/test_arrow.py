@@ -17,13 +17,16 @@ from hyperbase.common.errors import IllegalArgumentException, NoSuchColumnFamily
 from hyperbase.common.model import Delete, Put, Scan
 from hyperbase.embedded import arrow_load
 from regionserver.region import vector_scan
+from tests.support.aio_backend import aio_directory
 from tests.support.served import served_directory
 
+OPENERS = {"embedded": hyperbase.connect, "server": served_directory, "asyncio": aio_directory}
 
-@pytest.fixture(params=["embedded", "server"])
+
+@pytest.fixture(params=list(OPENERS))
 def open_store(request: pytest.FixtureRequest) -> Callable[..., hyperbase.Connection]:
     """Opens a directory, in this process or through a server."""
-    return {"embedded": hyperbase.connect, "server": served_directory}[request.param]
+    return OPENERS[request.param]
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.aio.batch import Batch
 from hyperbase.client.aio.scans import scan_chunks
+from hyperbase.client.arrow import as_reader, check_layout, column_types, wide_columns
+from hyperbase.client.arrow import make_scan as arrow_scan
 from hyperbase.client.checks import durability, row_data, stamp
 from hyperbase.client.network.locator import Regions
 from hyperbase.client.network.puts import one_row, put_rows, read_one, resume_one
@@ -63,7 +65,10 @@ from hyperbase.common.wire.messages import Method
 from hyperbase.common.wire.model_codec import decode_result, encode_action, encode_get
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from hyperbase.client.aio.connection import Connection
+    from hyperbase.client.network.arrow_reads import ArrowRequest
 
 _PUT_ROWS = int(Method.PUT_ROWS)
 _ROW, _GET, _MUTATE, _CHECK = int(Method.ROW), int(Method.GET), int(Method.MUTATE), int(Method.CHECK)
@@ -413,3 +418,83 @@ class Table:
         """Apply the action if the condition holds, atomically."""
         check_action(check_kind(check, CheckAndMutate))
         return read_check(check.row, await self._mutate(_CHECK, check))
+
+    # -- Arrow -------------------------------------------------------------------------------------------
+
+    async def scan_arrow(
+        self,
+        start: Scan | Row | None = None,
+        stop: Row | None = None,
+        *,
+        layout: str = "wide",
+        types: Mapping[Column, str] | None = None,
+        **arguments: Any,
+    ) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Yield Arrow record batches; arguments as of ``hyperbase.Table.scan_arrow``."""
+        from hyperbase.client.aio.arrow import scan_arrow  # loads pyarrow
+
+        request = _arrow_request(start, stop, layout, types, arguments)
+        connection = self.connection
+        batches = scan_arrow(connection.driver, connection.locator, self._full_name, request)
+        async with aclosing(batches):
+            async for batch in batches:
+                yield batch
+
+    async def read_arrow(
+        self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any
+    ) -> pa.Table:
+        """``scan_arrow`` as one Arrow table, whole in memory."""
+        import pyarrow as pa
+
+        from hyperbase.client.aio.arrow import prepare, scan_arrow
+
+        layout, types = arguments.pop("layout", "wide"), arguments.pop("types", None)
+        request = _arrow_request(start, stop, layout, types, arguments)
+        connection = self.connection
+        await prepare(connection.driver, connection.locator, self._full_name, request)
+        batches = scan_arrow(connection.driver, connection.locator, self._full_name, request)
+        return pa.Table.from_batches([batch async for batch in batches], request.schema)
+
+    async def to_pandas(
+        self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any
+    ) -> Any:
+        """``read_arrow`` as a pandas DataFrame. Needs pandas."""
+        return (await self.read_arrow(start, stop, **arguments)).to_pandas()
+
+    async def to_polars(
+        self, start: Scan | Row | None = None, stop: Row | None = None, **arguments: Any
+    ) -> Any:
+        """``read_arrow`` as a polars DataFrame. Needs polars."""
+        import polars
+
+        return polars.from_arrow(await self.read_arrow(start, stop, **arguments))
+
+    async def put_arrow(
+        self,
+        data: Any,
+        row_key: str = "row",
+        timestamp: int | str | None = None,
+        family: bytes | str | None = None,
+    ) -> int:
+        """Write the rows of an Arrow table, of batches or of a stream; returns how many were written."""
+        from hyperbase.client.aio.arrow import put_arrow
+
+        at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
+        into = family.encode("utf-8") if isinstance(family, str) else family
+        connection = self.connection
+        return await put_arrow(
+            connection.driver, connection.locator, self._full_name, as_reader(data), row_key, at, into
+        )
+
+
+def _arrow_request(
+    start: Scan | Row | None,
+    stop: Row | None,
+    layout: str,
+    types: Mapping[Column, str] | None,
+    arguments: Mapping[str, Any],
+) -> ArrowRequest:
+    from hyperbase.client.network.arrow_reads import ArrowRequest
+
+    scan = arrow_scan(start, stop, arguments)
+    return ArrowRequest(scan, check_layout(layout), column_types(types) or {}, wide_columns(scan))
