@@ -208,7 +208,7 @@ class RegionService:
                 return PENDING
             except BlockNotCachedError:
                 pass
-        self._streams.answer(call, _Parts(lambda: read(True)))
+        self._streams.answer(call, _Parts(lambda: _answer_parts(read(True))))
         return PENDING
 
     def _get_group(self, call: Call, index: int, region_id: Any, gets: Any, load: bool) -> Any:
@@ -311,7 +311,13 @@ class RegionService:
         _check_range(region, action.row)
         number, _ = _nonce(call, nonce)
         self._submit(
-            call, region, action.row, lambda: submit_check(region, action, number), _encode_outcome, True
+            call,
+            region,
+            action.row,
+            lambda: submit_check(region, action, number),
+            _encode_outcome,
+            reads=True,
+            in_thread=action.filter is not None,  # it may take its time
         )
         return PENDING
 
@@ -323,6 +329,7 @@ class RegionService:
         submit: Callable[[], Commit],
         encode: Callable[[Any], Any],
         reads: bool,
+        in_thread: bool = False,
     ) -> None:
         """Submit a mutation; its answer comes when it is durable. ``reads``: it reads the row before."""
         post = self._completions.post
@@ -336,7 +343,7 @@ class RegionService:
             else:
                 call.reply(encode(commit.result))
 
-        if region.would_wait((row,)) or (reads and region.would_read_disk(row)):
+        if in_thread or region.would_wait((row,)) or (reads and region.would_read_disk(row)):
             self._writes.run(call, lambda: submit().add_done_callback(done), lambda _: None)
         else:
             submit().add_done_callback(done)
@@ -350,9 +357,17 @@ class RegionService:
         self._writes.run(
             call,
             lambda: [self._run_group(call, index, region_id, items) for index, region_id, items in prepared],
-            lambda parts: _reply_outcomes(call, parts),
+            lambda groups: self._reply_outcomes(call, groups),
         )
         return PENDING
+
+    def _reply_outcomes(self, call: Call, groups: list[Any]) -> None:
+        """In one message, or no faster than they are read when they are many bytes."""
+        results = (r for _, kind, outcomes in groups if kind == OK for r in outcomes if isinstance(r, Result))
+        if sum(len(value) for result in results for value in result.values) <= MAX_ANSWER_BYTES:
+            call.reply(next(_outcome_parts(groups)))
+        else:
+            self._streams.answer(call, _Parts(lambda: _outcome_parts(groups)))
 
     def _run_group(self, call: Call, index: int, region_id: Any, items: Any) -> Any:
         try:
@@ -369,17 +384,17 @@ class RegionService:
 
 
 class _Parts:
-    """The parts of a GET_MANY's answer; the thread that makes the first one reads."""
+    """The parts of a large answer; the thread that makes the first one reads."""
 
-    def __init__(self, read: Callable[[], list[Any]]) -> None:
-        self._read: Callable[[], list[Any]] | None = read
+    def __init__(self, read: Callable[[], Iterator[list[Any]]]) -> None:
+        self._read: Callable[[], Iterator[list[Any]]] | None = read
         self._parts: Iterator[list[Any]] = iter(())
         self._next: list[Any] | None = None
 
     def next_part(self) -> tuple[Any, bool]:
         """The next list; the last one is END's."""
         if self._read is not None:
-            self._parts, self._read = _answer_parts(self._read()), None
+            self._parts, self._read = self._read(), None
             self._next = next(self._parts)
         part, self._next = self._next, next(self._parts, None)
         return part, self._next is None
@@ -516,11 +531,11 @@ def _encode_action_outcome(outcome: Any) -> Any:
     return OK, encode_result(outcome)
 
 
-def _reply_outcomes(call: Call, parts: Sequence[Any]) -> None:
-    """Reply with the outcomes of every group, in several messages when they are many bytes."""
+def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+    """The outcomes of every group in lists, one or more, none of which is too large for a message."""
     out: list[Any] = []
     size = 0
-    for index, kind, outcomes in parts:
+    for index, kind, outcomes in groups:
         if kind != OK:
             out.append((index, kind, outcomes))
             continue
@@ -531,7 +546,7 @@ def _reply_outcomes(call: Call, parts: Sequence[Any]) -> None:
             encoded.append(_encode_action_outcome(outcome))
             if size > MAX_ANSWER_BYTES:
                 out.append((index, OK, encoded))
-                call.item(out)
+                yield out
                 out, encoded, size = [], [], 0
         out.append((index, OK, encoded))
-    call.reply(out)
+    yield out

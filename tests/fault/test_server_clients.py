@@ -18,7 +18,16 @@ import pyarrow as pa
 import pytest
 
 import hyperbase
-from hyperbase import ColumnFamilyDescriptor, Connection, Increment, Put, Scan, TableDescriptor, filters
+from hyperbase import (
+    CheckAndMutate,
+    ColumnFamilyDescriptor,
+    Connection,
+    Increment,
+    Put,
+    Scan,
+    TableDescriptor,
+    filters,
+)
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import (
     CallCancelledException,
@@ -256,10 +265,12 @@ def test_a_message_of_millions_of_nothings_is_refused(served: Served) -> None:
 def test_a_regular_expression_without_end_holds_up_nobody(served: Served) -> None:
     served.table.put(b"aaa", {b"f:q": b"a" * 40 + b"b"})
     evil = filters.ValueFilter("=", filters.RegexStringComparator(r"(a|a)*(a|aa)+$"))
+    check = CheckAndMutate(b"aaa").if_filter(evil).then(Put(b"aaa").add(b"f:q", b"v"))
     with served.client() as client, served.client() as other:
         wanted = {
             client.send(Method.GET, served.region, encode_get(hyperbase.Get(b"aaa", filter=evil))),
             client.send(Method.SCAN, served.region, encode_scan(Scan(b"aaa", b"aab", filter=evil)), 1),
+            client.send(Method.CHECK, served.region, encode_action(check), None),
         }
         longest = 0.0
         for _ in range(50):
@@ -277,6 +288,11 @@ def test_a_regular_expression_without_end_holds_up_nobody(served: Served) -> Non
 # -- clients that do not read ----------------------------------------------------------------------------
 
 
+def _gets(region: bytes, rows: list[bytes]) -> Any:
+    """The arguments of a MULTI that gets rows."""
+    return ((region, tuple((encode_get(hyperbase.Get(row)), None) for row in rows)),)
+
+
 def test_answers_that_nobody_reads_stay_few(served: Served) -> None:
     """100 MB of answers, asked for in every way, by one who reads nothing."""
     served.check_others()
@@ -288,6 +304,7 @@ def test_answers_that_nobody_reads_stay_few(served: Served) -> None:
             client.send(Method.ROW, served.big_region, row)
         client.send(Method.GET_MANY, ((served.big_region, rows),))
         client.send(Method.GET_MANY, ((served.big_region, rows * 3),))
+        client.send(Method.MULTI, _gets(served.big_region, rows * 3))
         client.send(Method.SCAN, served.big_region, encode_scan(Scan()), 1000)
         client.send(Method.ARROW_SCAN, served.big_region, encode_scan(Scan()), None, 1000)
     most = 0
@@ -305,6 +322,7 @@ def test_it_gets_its_answers_once_it_reads(served: Served) -> None:
         rows = [b"big%02d" % number for number in range(BIG_ROWS)]
         wanted = {client.send(Method.ROW, served.big_region, row) for row in rows * 2}
         wanted |= {client.send(Method.GET_MANY, ((served.big_region, rows * 3),)) for _ in range(2)}
+        wanted.add(client.send(Method.MULTI, _gets(served.big_region, rows * 3)))
         wanted.add(client.send(Method.SCAN, served.big_region, encode_scan(Scan()), 1000))
         wanted.add(client.send(Method.PING))
         served.check_others()
