@@ -19,6 +19,7 @@ import msgpack
 from hyperbase.client.aio.parts import PartStream
 from hyperbase.client.network.address import split_address
 from hyperbase.client.network.commands import Parts
+from hyperbase.client.network.framing import request_frame, set_options
 from hyperbase.client.network.hello import Agreement, hello_bytes, read_hello, unreachable
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import (
@@ -26,7 +27,6 @@ from hyperbase.common.errors import (
     ConnectException,
     ConnectionLostException,
     HBaseIOException,
-    IllegalArgumentException,
 )
 from hyperbase.common.wire.faults import decode_fault
 from hyperbase.common.wire.frames import (
@@ -34,7 +34,6 @@ from hyperbase.common.wire.frames import (
     HEADER_BYTES,
     BadFrameException,
     FrameDecoder,
-    pack_compressed,
     unpack_body,
 )
 from hyperbase.common.wire.messages import ERROR, ITEM, OK, Method
@@ -78,6 +77,7 @@ class Link(asyncio.Protocol):
         """Say HELLO."""
         self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's has another base
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
+        set_options(transport.get_extra_info("socket"))
         transport.write(self._hello_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,17 +217,7 @@ class Link(asyncio.Protocol):
             raise ConnectionLostException(str(self.lost))
         call_id = self._call_id = self._call_id % _MAX_CALL_ID + 1
         message = (method, call_id, timeout_ms, None, arguments)
-        agreed = self._agreement
-        if agreed.compress_from_bytes:
-            frame = pack_compressed(message, agreed.compress_from_bytes)
-        else:
-            body = self._pack(message)
-            frame = HEADER.pack(len(body) + 1, 0) + body
-        if len(frame) > agreed.max_frame_bytes:
-            raise IllegalArgumentException(
-                f"the request is {len(frame)} bytes, the server takes {agreed.max_frame_bytes} at most "
-                "(max_frame_bytes): write less at a time"
-            )
+        frame = request_frame(self._pack, message, self._agreement)
         self._write(frame)
         return call_id
 

@@ -19,6 +19,7 @@ import msgpack
 
 from hyperbase.client.network.address import split_address
 from hyperbase.client.network.commands import Parts
+from hyperbase.client.network.framing import request_frame, set_options
 from hyperbase.client.network.hello import Agreement, hello_bytes, read_hello, unreachable
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import (
@@ -26,10 +27,9 @@ from hyperbase.common.errors import (
     ConnectException,
     ConnectionLostException,
     HBaseIOException,
-    IllegalArgumentException,
 )
 from hyperbase.common.wire.faults import decode_fault
-from hyperbase.common.wire.frames import HEADER, HEADER_BYTES, BadFrameException, pack_compressed, unpack_body
+from hyperbase.common.wire.frames import HEADER, HEADER_BYTES, BadFrameException, unpack_body
 from hyperbase.common.wire.messages import END, ERROR, ITEM, OK, Method
 
 RECEIVE_BYTES = 64 * 1024
@@ -90,7 +90,7 @@ class Channel:
             raise unreachable(address, error) from error
         try:
             sock.settimeout(None)  # from here on the kernel's timeouts count
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            set_options(sock)
             keepalive_s = config.keepalive_timeout_s
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(keepalive_s))
             channel = cls(address, sock, config)
@@ -149,17 +149,7 @@ class Channel:
         """Send a request; ``receive_answer`` or ``next_part`` take what comes back."""
         call_id = self._call_id = self._call_id % _MAX_CALL_ID + 1
         message = (method, call_id, timeout_ms, None, arguments)
-        agreed = self._agreement
-        if agreed.compress_from_bytes:
-            frame = pack_compressed(message, agreed.compress_from_bytes)
-        else:
-            body = self._pack(message)
-            frame = HEADER.pack(len(body) + 1, 0) + body
-        if len(frame) > agreed.max_frame_bytes:
-            raise IllegalArgumentException(
-                f"the request is {len(frame)} bytes, the server takes {agreed.max_frame_bytes} at most "
-                "(max_frame_bytes): write less at a time"
-            )
+        frame = request_frame(self._pack, message, self._agreement)
         if self._wait_s != self._usual_wait_s:
             self._set_wait(self._usual_wait_s)
         self.busy = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
 from typing import Any, NamedTuple
 
 from hyperbase.client.network.address import split_address
@@ -28,11 +29,19 @@ def hello_bytes(client_id: bytes, config: ClientConfig, address: str) -> bytes:
     options = {
         "client": f"hyperbase-python pid={os.getpid()}",
         "client_id": client_id,
-        "principal": "",
+        "principal": system_user(),
         "compression": ["zstd"] if wants_compression(config, address) else [],
         "max_frame_bytes": config.max_frame_bytes,
     }
     return PREAMBLE + pack_frame(request(Method.HELLO, HELLO_CALL_ID, (PROTOCOL_VERSION, options)))
+
+
+def system_user() -> str:
+    """Who runs this process: the principal of its connections, as HBase's simple authentication has it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def wants_compression(config: ClientConfig, address: str) -> bool:

@@ -6,13 +6,14 @@ all of them lie in ``[b"t", b"t-")``. Threads: any number; an entry is replaced 
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from hyperbase.client.network.commands import Call, Parts, Steps
 from hyperbase.client.network.retries import Retries
 from hyperbase.common.errors import (
-    ConnectException,
+    DoNotRetryIOException,
     HBaseIOException,
     NotServingRegionException,
     TableNotEnabledException,
@@ -126,9 +127,14 @@ class Locator:
         """Find the master and hbase:meta by asking one server after the other."""
         last: HBaseIOException | None = None
         for seed in list(self._seeds):
+            deadline = time.monotonic() + retries.config.connect_timeout_s  # another one may answer
+            if retries.deadline is not None:
+                deadline = min(deadline, retries.deadline)
             try:
-                answer = yield Call(seed, _REGISTRY, (), retries.deadline)
-            except ConnectException as error:
+                answer = yield Call(seed, _REGISTRY, (), deadline)
+            except HBaseIOException as error:
+                if isinstance(error, DoNotRetryIOException):
+                    raise
                 last = error
                 continue
             self._meta = ServerName.parse(answer["meta"]).address

@@ -54,7 +54,7 @@ def pack_compressed(message: Any, threshold_bytes: int) -> bytes:
     """A message as one frame; bodies from the threshold on are compressed where that makes them smaller."""
     body: bytes = msgpack.packb(message, use_bin_type=True)
     if len(body) >= threshold_bytes:
-        squeezed = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(body)
+        squeezed = compress_body(body)
         if len(squeezed) < len(body):
             return HEADER.pack(len(squeezed) + 1, COMPRESSED) + squeezed
     return HEADER.pack(len(body) + 1, 0) + body
@@ -73,6 +73,11 @@ class _ValueCount:
         if self._left < 0:
             raise BadFrameException("a message holds too many values: send it in parts")
         return container
+
+
+def compress_body(body: bytes) -> bytes:
+    """A body as one zstd frame, for ``COMPRESSED``."""
+    return zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(body)
 
 
 def unpack_body(body: bytes | memoryview, flags: int, max_bytes: int, max_values: int | None = None) -> Any:
