@@ -508,15 +508,15 @@ def _decode_items(call: Call, items: Any) -> tuple[list[Action], list[Nonce | No
     return [decode_action(fields) for fields, _ in items], [_nonce(call, nonce)[0] for _, nonce in items]
 
 
-def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, int | None]:
-    """``[number, oldest]`` or ``[number, oldest, also]`` of this call's client."""
+def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, Sequence[int]]:
+    """``[number, oldest, also, …]`` of this call's client."""
     if nonce is None:
-        return None, None
+        return None, ()
     number, oldest, *also = nonce
     for value in (number, oldest, *also):
         if type(value) is not int or not 0 <= value < 2**63:
             raise IllegalArgumentException("malformed request: a nonce is [number, oldest]")
-    return (call.connection.client_id, number, oldest), also[0] if also else None
+    return (call.connection.client_id, number, oldest), also
 
 
 def _encode_outcome(outcome: CheckOutcome) -> Any:

@@ -429,6 +429,24 @@ def test_parts_of_a_group_that_may_be_written_name_it(server: FakeServer, connec
     assert [group[2][0][0] for group in second.arguments[0]] == [b"a", b"z"]
 
 
+def test_parts_of_parts_name_all_that_may_be_written(server: FakeServer, connect: Connect) -> None:
+    table = connect(server).table("t")
+
+    def answer(request: Request) -> Any:
+        puts = len(server.of(Method.PUT_ROWS))
+        if puts < 3:
+            server.splits, server.region_id = [b"m", b"t"][:puts], 1 + puts
+            return Close
+        return tuple((index, OK, None) for index in range(len(request.arguments[0])))
+
+    server.answer = answer
+    with table.batch() as batch:
+        for row in (b"a", b"n", b"z"):
+            batch.put(row, {b"f:q": b"1"})
+    nonces = [[group[3] for group in request.arguments[0]] for request in server.of(Method.PUT_ROWS)]
+    assert nonces == [[(1, 1)], [(2, 1, 1), (3, 1, 1)], [(2, 1, 1), (4, 1, 1, 3), (5, 1, 1, 3)]]
+
+
 def test_parts_of_a_group_that_was_refused_are_new(server: FakeServer, connect: Connect) -> None:
     table = connect(server).table("t")
 
