@@ -141,7 +141,7 @@ class FakeServer:
     def _take(self, connection: socket.socket, request: Request) -> None:
         self.requests.append(request)
         try:
-            found = self._found(request)
+            found = self._found(request, connection)
         except HBaseIOException as error:
             connection.sendall(pack_frame((request.call_id, ERROR, encode_fault(error))))
             return
@@ -170,7 +170,7 @@ class FakeServer:
                 connection.sendall(pack_frame((call_id, END, stream.end)))
                 stream = None
 
-    def _found(self, request: Request) -> Any:
+    def _found(self, request: Request, connection: socket.socket) -> Any:
         if request.method == Method.HELLO:
             if self.hello is not None:
                 return self.hello
@@ -189,7 +189,7 @@ class FakeServer:
             return Stream([], (encode_results(self._meta_rows()), False))
         if request.method == Method.CREDIT:
             call_id, items = request.arguments
-            self._go_on(self.connections[request.connection], request.connection, call_id, items)
+            self._go_on(connection, request.connection, call_id, items)
             return Silence
         if request.method == Method.CANCEL:
             (call_id,) = request.arguments

@@ -54,11 +54,13 @@ class Connection:
         Raises:
             ConnectException: none is. RetriesExhaustedException: none answered in time.
         """
+        if self.driver.closed:
+            self.driver = AsyncDriver(self.nonces.client_id, self.config)
         await self.driver.run(find_server(self._seeds, Retries(self.config, "connecting")))
         self._open = True
 
     async def close(self) -> None:
-        """Close every socket; calls that wait fail. A closed connection stays closed."""
+        """Close every socket; calls that wait fail. ``open`` opens it again."""
         self._open = False
         self.driver.close()
 

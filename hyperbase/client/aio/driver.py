@@ -24,7 +24,7 @@ class AsyncDriver:
         self._links: dict[str, Link] = {}
         self._opening: dict[str, asyncio.Task[Link]] = {}
         self._timeout_ms = max(1, int(config.operation_timeout_s * 1000))
-        self._closed = False
+        self.closed = False
 
     async def run(self, steps: Steps[T]) -> T:
         """Run an operation to its end."""
@@ -69,7 +69,7 @@ class AsyncDriver:
 
     async def _open(self, address: str) -> Link:
         """Open a link; all who want it wait for the same one."""
-        if self._closed:
+        if self.closed:
             raise StoreClosedException("this connection is closed: make a new one")
         task = self._opening.get(address)
         if task is None:
@@ -82,7 +82,7 @@ class AsyncDriver:
         self._opening.pop(address, None)
         if task.cancelled() or task.exception() is not None:
             return
-        if self._closed:
+        if self.closed:
             task.result().close()
         else:
             self._links[address] = task.result()
@@ -148,7 +148,7 @@ class AsyncDriver:
 
     def close(self) -> None:
         """Close every link."""
-        self._closed = True
+        self.closed = True
         for task in list(self._opening.values()):
             task.cancel()
         for link in self._links.values():

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from hyperbase.client.aio.connection import Connection
     from hyperbase.client.network.arrow_reads import ArrowRequest
 
-_PUT_ROWS = int(Method.PUT_ROWS)
+_PUT_ROWS, _GET_MANY, _MULTI = int(Method.PUT_ROWS), int(Method.GET_MANY), int(Method.MULTI)
 _ROW, _GET, _MUTATE, _CHECK = int(Method.ROW), int(Method.GET), int(Method.MUTATE), int(Method.CHECK)
 
 
@@ -89,8 +89,9 @@ class Table:
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__} name={self.name!r}>"
 
-    def _retries(self) -> Retries:
-        return Retries(self.connection.config, self._full_name)
+    def _retries(self, method: int, started: float | None = None) -> Retries:
+        what = f"{Method(method).name} of {self._full_name}"
+        return Retries(self.connection.config, what, started=started)
 
     # -- the table itself --------------------------------------------------------------------------------
 
@@ -114,9 +115,10 @@ class Table:
     async def _call(self, row: bytes, method: int, rest: tuple[Any, ...]) -> Any:
         """Call a method on the region of a row, and try again where that can help."""
         connection = self.connection
+        started = time.monotonic()
         regions = connection.locator.tables.get(self._full_name)
         if regions is None:
-            retries = self._retries()
+            retries = self._retries(method, started)
             return await connection.driver.run(
                 call_row(connection.locator, self._full_name, row, method, rest, retries)
             )
@@ -124,8 +126,9 @@ class Table:
             place = regions.of(row)
             return await connection.driver.quick(place.where(), method, (place.id16, *rest))
         except HBaseIOException as error:
+            retries = self._retries(method, started)
             steps = resume_row(
-                connection.locator, self._full_name, row, method, rest, self._retries(), regions, error
+                connection.locator, self._full_name, row, method, rest, retries, used=regions, error=error
             )
         return await connection.driver.run(steps)
 
@@ -284,7 +287,7 @@ class Table:
         if error is None:
             nonces.done(nonce[0])
             return
-        retries = Retries(connection.config, self._full_name, started=started)
+        retries = self._retries(_PUT_ROWS, started)
         await connection.driver.run(
             resume_one(
                 connection.locator,
@@ -305,7 +308,15 @@ class Table:
     ) -> None:
         connection = self.connection
         await connection.driver.run(
-            put_rows(connection.locator, connection.nonces, self._full_name, rows, at, level, self._retries())
+            put_rows(
+                connection.locator,
+                connection.nonces,
+                self._full_name,
+                rows,
+                at,
+                level,
+                self._retries(_PUT_ROWS),
+            )
         )
 
     async def delete(
@@ -367,7 +378,7 @@ class Table:
         wanted = [check_kind(get, Get) for get in check_items(gets, "gets")]
         connection = self.connection
         return await connection.driver.run(
-            get_many(connection.locator, self._full_name, wanted, self._retries())
+            get_many(connection.locator, self._full_name, wanted, self._retries(_GET_MANY))
         )
 
     async def scan_results(self, scan: Scan) -> AsyncGenerator[Result, None]:
@@ -411,7 +422,7 @@ class Table:
             check_action(action)
         connection = self.connection
         return await connection.driver.run(
-            run_batch(connection.locator, connection.nonces, self._full_name, todo, self._retries())
+            run_batch(connection.locator, connection.nonces, self._full_name, todo, self._retries(_MULTI))
         )
 
     async def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:

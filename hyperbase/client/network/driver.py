@@ -9,7 +9,7 @@ from hyperbase.client.network.channel import Channel
 from hyperbase.client.network.commands import Call, Calls, Sleep, Steps
 from hyperbase.client.network.pool import ServerPool
 from hyperbase.common.config import ClientConfig
-from hyperbase.common.errors import ConnectionLostException, HBaseIOException
+from hyperbase.common.errors import ConnectionLostException, HBaseIOException, StoreClosedException
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ class BlockingDriver:
         self.config = config
         self._client_id = client_id
         self._pools: dict[str, ServerPool] = {}
+        self._closed = False
         self._timeout_ms = max(1, int(config.operation_timeout_s * 1000))
 
     def run(self, steps: Steps[T]) -> T:
@@ -51,6 +52,8 @@ class BlockingDriver:
         """The sockets to a server."""
         found = self._pools.get(address)
         if found is None:
+            if self._closed:
+                raise StoreClosedException("this connection is closed: call open(), or make a new one")
             made = ServerPool(address, self._client_id, self.config)
             found = self._pools.setdefault(address, made)
         return found
@@ -129,6 +132,7 @@ class BlockingDriver:
 
     def close(self) -> None:
         """Close every socket."""
+        self._closed = True
         for pool in list(self._pools.values()):
             pool.close()
 

@@ -1,7 +1,8 @@
 """Numbers of mutations: with them a server tells a mutation that is sent again from a new one.
 
 A nonce on the wire is ``(number, oldest)``: numbers below ``oldest`` are answered, nobody will send them
-again, the server may forget them. Threads: any number.
+again, the server may forget them. Threads: any number; the lock is re-entrant, since the collector may end a
+forgotten operation in a thread that holds it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class Nonces:
 
     def __init__(self) -> None:
         self.client_id = os.urandom(CLIENT_ID_BYTES)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._next = 1
         self._unanswered: dict[int, None] = {}  # in ascending order, as they were given out
 

@@ -1,7 +1,8 @@
 """The sockets of a client, by server: taken for one call or stream each, the last one used first.
 
 Threads: any number. Taking and giving back an idle channel are single operations on a list; the lock is for
-making channels and for waiting when there are as many as there may be.
+making channels and for waiting when there are as many as there may be. It is re-entrant: the collector may
+end a forgotten scan, which gives its channel back, in a thread that holds it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class ServerPool:
         self._client_id = client_id
         self._config = config
         self._idle: list[Channel] = []
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()
         self._count = 0  # idle or taken
         self._waiting = 0
         self._closed = False
@@ -45,12 +46,15 @@ class ServerPool:
         channel = self.take_idle()
         if channel is not None:
             return channel
+        until = deadline
+        if until is None:
+            until = time.monotonic() + self._config.operation_timeout_s
         with self._changed:
             self._waiting += 1
             try:
                 while not self._idle and self._count >= self._config.max_sockets_per_server:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
+                    left = until - time.monotonic()
+                    if left <= 0:
                         raise CallTimeoutException(
                             f"all {self._count} sockets to {self.address} are in use "
                             "(max_sockets_per_server): close iterators of scans that are not read on"
@@ -113,6 +117,13 @@ class ServerPool:
             channel.shut_down()
 
     def disown(self) -> None:
-        """In a forked child: the sockets are the parent's. Closing our copies says nothing to the server."""
+        """In a forked child: the sockets are the parent's. Closing our copies says nothing to the server.
+
+        Scans that are read on make new ones; a lock that another thread of the parent held is replaced.
+        """
+        self._changed = threading.Condition()
+        self._idle.clear()
+        self._count = self._waiting = 0
         for channel in list(self._all):
+            self._count += 1  # until its user gives it back
             channel.close()

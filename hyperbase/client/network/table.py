@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from hyperbase.client.network.backend import NetworkBackend
 
-_PUT_ROWS = int(Method.PUT_ROWS)
+_PUT_ROWS, _GET_MANY, _MULTI = int(Method.PUT_ROWS), int(Method.GET_MANY), int(Method.MULTI)
 _ROW, _GET, _MUTATE, _CHECK = int(Method.ROW), int(Method.GET), int(Method.MUTATE), int(Method.CHECK)
 
 
@@ -52,19 +52,22 @@ class NetworkTable:
         self._backend = backend
         self.name = name
 
+    def _retries(self, method: int, started: float | None = None) -> Retries:
+        return Retries(self._backend.config, f"{Method(method).name} of {self.name}", started=started)
+
     def _call(self, row: bytes, method: int, rest: tuple[Any, ...]) -> Any:
         """Call a method on the region of a row, and try again where that can help."""
         backend = self._backend
         started = monotonic()
         regions = backend.locator.tables.get(self.name)
         if regions is None:
-            retries = Retries(backend.config, self.name, started=started)
+            retries = self._retries(method, started)
             return backend.driver.run(call_row(backend.locator, self.name, row, method, rest, retries))
         try:
             place = regions.of(row)
             return backend.driver.quick(place.where(), method, (place.id16, *rest), started)
         except HBaseIOException as error:
-            retries = Retries(backend.config, self.name, started=started)
+            retries = self._retries(method, started)
             steps = resume_row(
                 backend.locator, self.name, row, method, rest, retries, used=regions, error=error
             )
@@ -83,7 +86,7 @@ class NetworkTable:
 
     def get_many(self, gets: Sequence[Get]) -> list[Result]:
         backend = self._backend
-        retries = Retries(backend.config, self.name)
+        retries = self._retries(_GET_MANY)
         return backend.driver.run(get_many(backend.locator, self.name, gets, retries))
 
     def scan(self, scan: Scan) -> Iterator[list[Result]]:
@@ -104,7 +107,7 @@ class NetworkTable:
         if regions is not None and len(rows) == 1:
             self._put_one(rows[0], timestamp, durability, regions)
             return
-        retries = Retries(backend.config, self.name)
+        retries = self._retries(_PUT_ROWS)
         steps = put_rows(backend.locator, backend.nonces, self.name, rows, timestamp, durability, retries)
         backend.driver.run(steps)
 
@@ -131,7 +134,7 @@ class NetworkTable:
         if error is None:
             nonces.done(nonce[0])
             return
-        retries = Retries(backend.config, self.name, started=started)
+        retries = self._retries(_PUT_ROWS, started)
         backend.driver.run(
             resume_one(
                 backend.locator,
@@ -176,7 +179,7 @@ class NetworkTable:
 
     def run_batch(self, actions: Sequence[Action]) -> list[Outcome]:
         backend = self._backend
-        retries = Retries(backend.config, self.name)
+        retries = self._retries(_MULTI)
         return backend.driver.run(run_batch(backend.locator, backend.nonces, self.name, actions, retries))
 
     # -- Arrow -------------------------------------------------------------------------------------------
