@@ -68,6 +68,7 @@ class FakeServer:
     splits: list[bytes] = field(default_factory=list)
     state: bytes | None = b"\x08\x00"  # of the table; None: there is none
     region_id: int = 1
+    elsewhere: dict[bytes, str] = field(default_factory=dict)  # start key → address of another server
     hello: Any = None  # instead of the usual answer
     answers_pings: bool = True  # by itself
 
@@ -91,6 +92,8 @@ class FakeServer:
 
     def close(self) -> None:
         """Stop listening, end every connection."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self.drop()
 
@@ -210,7 +213,7 @@ class FakeServer:
                 Result(
                     info.region_name,
                     [b"info:regioninfo", b"info:server"],
-                    [info.to_bytes(), self.address.encode()],
+                    [info.to_bytes(), self.elsewhere.get(info.start_key, self.address).encode()],
                     1,
                 )
             )

@@ -644,3 +644,78 @@ def test_a_filter_of_the_program_cannot_be_sent(server: FakeServer, connect: Con
 
     with pytest.raises(IllegalArgumentException, match="cannot be sent"):
         list(connect(server).table("t").scan_results(Scan(filter=Own())))
+
+
+# -- several servers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other() -> Iterator[FakeServer]:
+    with FakeServer() as fake:
+        yield fake
+
+
+def test_servers_are_asked_at_the_same_time(server: FakeServer, other: FakeServer, connect: Connect) -> None:
+    server.splits, server.elsewhere = [b"m"], {b"m": other.address}
+    both = threading.Barrier(2)
+
+    def answer(request: Request) -> Any:
+        both.wait(10)  # neither answers before the other was asked
+        if request.method == Method.PUT_ROWS:
+            return WRITTEN
+        if request.method == Method.GET_MANY:
+            rows = request.arguments[0][0][1]
+            return ((0, OK, encode_results([Result(row, [b"f:q"], [b"v"], 1) for row in rows])),)
+        return ((0, OK, tuple((OK, None) for _ in request.arguments[0][0][1])),)
+
+    server.answer = other.answer = answer
+    table = connect(server).table("t")
+    rows = [b"z", b"a", b"n", b"b"]
+    with table.batch() as batch:
+        for row in rows:
+            batch.put(row, {b"f:q": b"v"})
+    assert [row for row, _ in table.rows(rows)] == rows
+    assert table.run_batch([Put(row).add(b"f:q", b"v") for row in rows]) == [None] * 4
+    for one in (server, other):
+        assert [len(one.of(method)) for method in (Method.PUT_ROWS, Method.GET_MANY, Method.MULTI)] == [1] * 3
+
+
+def test_a_scan_goes_from_server_to_server(server: FakeServer, other: FakeServer, connect: Connect) -> None:
+    server.splits, server.elsewhere = [b"m"], {b"m": other.address}
+    server.answer = lambda request: Stream([], (chunk(b"a"), False))
+    other.answer = lambda request: Stream([], (chunk(b"z"), False))
+    table = connect(server).table("t")
+    assert [row for row, _ in table.scan()] == [b"a", b"z"]
+    assert [row for row, _ in table.scan(reverse=True)] == [b"z", b"a"]
+
+
+def test_the_regions_of_a_server_that_died_are_found_elsewhere(
+    server: FakeServer, other: FakeServer, connect: Connect
+) -> None:
+    server.splits, server.elsewhere = [b"m"], {b"m": other.address}
+    server.answer = other.answer = Script(WRITTEN)
+    table = connect(server).table("t")
+    table.put(b"z", {b"f:q": b"v"})
+    other.close()
+    threading.Timer(0.2, server.elsewhere.clear).start()  # until the master has noticed
+    table.put(b"z", {b"f:q": b"v"})
+    assert len(other.of(Method.PUT_ROWS)) == 1
+    assert server.of(Method.PUT_ROWS)[0].arguments[0][0][3][0] == 2
+
+
+def test_one_server_may_fail_while_the_other_writes(
+    server: FakeServer, other: FakeServer, connect: Connect
+) -> None:
+    server.splits, server.elsewhere = [b"m"], {b"m": other.address}
+    server.answer = Script(WRITTEN)
+    other.answer = Script(RegionTooBusyException("busy"))
+    batch = connect(server, max_retries=2).table("t").batch()
+    batch.put(b"a", {b"f:q": b"v"})
+    batch.put(b"z", {b"f:q": b"v"})
+    with pytest.raises(RetriesExhaustedWithDetailsException) as caught:
+        batch.send()
+    ((row, error),) = caught.value.failures
+    assert row == b"z"
+    assert isinstance(error, RetriesExhaustedException)
+    assert len(error.causes) == 3
+    assert len(server.of(Method.PUT_ROWS)) == 1
