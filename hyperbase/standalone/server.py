@@ -29,6 +29,7 @@ from regionserver.server.arrow_service import ArrowService
 from regionserver.server.region_service import RegionService, priority_of
 from regionserver.server.scans import ScanService
 from regionserver.server.streams import StreamTable
+from regionserver.server.syncs import Syncs
 from regionserver.server.work import Completions, WorkPool
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,9 @@ class StandaloneServer:
         coordination.register_server(name)
         coordination.become_master(name)
         coordination.set_meta_location(name)
-        regions = RegionService(engine, str(name), completions, reads, writes, allow_all, streams)
+        assert engine.wal is not None
+        syncs = Syncs(engine.wal, loop, completions, self.rpc)
+        regions = RegionService(engine, str(name), completions, reads, writes, allow_all, streams, syncs)
         scans = ScanService(regions.readable, streams)
         arrow = ArrowService(regions.readable, streams, reads)
         arrow_puts = ArrowPutService(self._backend.table, uploads, completions, allow_all)

@@ -52,6 +52,7 @@ from regionserver.region.mutations import CheckOutcome, submit_check, submit_mut
 from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
 from regionserver.server.streams import StreamTable
+from regionserver.server.syncs import Syncs
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
 from regionserver.storage.store_file import BlockNotCachedError
@@ -87,8 +88,10 @@ class RegionService:
         writes: WorkPool,
         authorize: Authorizer,
         streams: StreamTable,
+        syncs: Syncs,
     ) -> None:
         self._streams = streams
+        self._syncs = syncs
         self._regions = engine.regions
         self._server_name = server_name
         self._completions = completions
@@ -263,19 +266,23 @@ class RegionService:
             return
         number, also = _nonce(call, nonce)
 
-        def submit() -> None:
-            region.submit_rows(rows, durability, number, also).add_done_callback(
-                lambda commit: self._completions.post(answers.settle, index, commit.error, failures)
-            )
+        def settle(commit: Commit) -> None:
+            self._completions.post(answers.settle, index, commit.error, failures)
+
+        def submit() -> Commit:
+            return region.submit_rows(rows, durability, number, also)
 
         if region.would_wait([row[0] for row in rows]):
             self._writes.run(
                 call,
-                lambda: self._guarded(submit, lambda error: answers.done(index, as_fault(error))),
+                lambda: self._guarded(
+                    lambda: submit().add_done_callback(settle),
+                    lambda error: answers.done(index, as_fault(error)),
+                ),
                 lambda _: None,
             )
         else:
-            submit()
+            self._syncs.when_durable(submit(), settle)
 
     def _guarded(self, work: Callable[[], None], failed: Callable[[HBaseIOException], None]) -> None:
         """Work in a thread whose failure concerns one group of a call only."""
@@ -346,7 +353,7 @@ class RegionService:
         if in_thread or region.would_wait((row,)) or (reads and region.would_read_disk(row)):
             self._writes.run(call, lambda: submit().add_done_callback(done), lambda _: None)
         else:
-            submit().add_done_callback(done)
+            self._syncs.when_durable(submit(), done)
 
     # -- batches -----------------------------------------------------------------------------------------
 

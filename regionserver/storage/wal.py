@@ -217,6 +217,19 @@ class WriteAheadLog:
         if self._become_leader(position):
             self._lead()
 
+    def sync_if_free(self) -> bool:
+        """Make what was appended durable in this thread; ``False`` when another thread is at it already.
+
+        Raises:
+            StoreFailedException: the log failed; the commits were told.
+        """
+        with self._lock:
+            if self._leading or self._closed or self._failed is not None:
+                return False
+            self._leading = True
+        self._lead()
+        return True
+
     def request_sync(self, then: Callable[[BaseException | None], None] | None = None) -> None:
         """Have what was appended synced soon, by a thread of the log, without waiting.
 

@@ -61,6 +61,7 @@ class RpcServer:
         self.handlers: dict[int, Handler] = {}
         self.connections: set[RpcConnection] = set()
         self.in_flight = [0, 0, 0, 0]
+        self.calls_begun = 0
         self.refused_calls = 0
         self.refused_connections = 0
         self.stopping = False
