@@ -694,7 +694,7 @@ def test_the_regions_of_a_server_that_died_are_found_elsewhere(
 ) -> None:
     server.splits, server.elsewhere = [b"m"], {b"m": other.address}
     server.answer = other.answer = Script(WRITTEN)
-    table = connect(server).table("t")
+    table = connect(server, retry_delay_ms=20, retry_delay_max_ms=100).table("t")
     table.put(b"z", {b"f:q": b"v"})
     other.close()
     threading.Timer(0.2, server.elsewhere.clear).start()  # until the master has noticed

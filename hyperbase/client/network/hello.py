@@ -81,6 +81,8 @@ def read_hello(answer: Any, config: ClientConfig) -> Agreement:
 def unreachable(address: str, error: OSError) -> ConnectException:
     """The error for a server that cannot be reached."""
     reason = error.strerror or str(error) or type(error).__name__
+    if error.errno is not None and error.errno > 0:  # asyncio has words of its own
+        reason = os.strerror(error.errno)
     hint = (
         "; is it running? `hyperbase start` starts one" if isinstance(error, ConnectionRefusedError) else ""
     )
