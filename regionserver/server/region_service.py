@@ -8,6 +8,7 @@ to threads. Scans are in ``scans.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 from hyperbase.common.authorization import READ, WRITE, Authorizer
@@ -538,6 +539,13 @@ def _encode_action_outcome(outcome: Any) -> Any:
     return OK, encode_result(outcome)
 
 
+def _outcome_pieces(outcome: Any) -> Sequence[Any]:
+    """The outcome, or pieces of a Result that is too large for one message."""
+    if isinstance(outcome, Result) and sum(map(len, outcome.values)) > MAX_ANSWER_BYTES:
+        return result_pieces(outcome)
+    return (outcome,)
+
+
 def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
     """The outcomes of every group in lists, one or more, none of which is too large for a message."""
     out: list[Any] = []
@@ -547,7 +555,7 @@ def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
             out.append((index, kind, outcomes))
             continue
         encoded: list[Any] = []
-        for outcome in outcomes:
+        for outcome in chain.from_iterable(map(_outcome_pieces, outcomes)):
             if isinstance(outcome, Result):
                 size += sum(map(len, outcome.values))
             encoded.append(_encode_action_outcome(outcome))

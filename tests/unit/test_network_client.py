@@ -556,6 +556,24 @@ def test_gets_come_back_in_order_and_in_pieces(server: FakeServer, connect: Conn
     assert [(result.row, len(result)) for result in results] == [(b"c", 0), (b"a", 2), (b"b", 2)]
 
 
+def test_a_large_result_among_outcomes_comes_in_pieces(server: FakeServer, connect: Connect) -> None:
+    names, values = (b"f:a", b"f:b"), (b"1", b"2")
+
+    def answer(request: Request) -> Any:
+        first = (OK, (names[:1], values[:1], 1, None, True))
+        last = (OK, (names[1:], values[1:], 1))
+        return Stream([((0, OK, ((OK, None), first)),)], ((0, OK, (last, (OK, RESULT))),))
+
+    server.answer = answer
+    actions = [Put(b"a").add(b"f:q", b""), Get(b"b"), Get(b"c")]
+    put, large, small = connect(server).table("t").run_batch(actions)
+    assert put is None
+    assert isinstance(large, Result)
+    assert isinstance(small, Result)
+    assert large.to_dict() == {b"f:a": b"1", b"f:b": b"2"}
+    assert (small.row, small.to_dict()) == (b"c", {b"f:q": b"v"})
+
+
 def test_a_large_batch_goes_in_several_requests(server: FakeServer, connect: Connect) -> None:
     server.answer = Script(WRITTEN)
     with connect(server).table("t").batch() as batch:

@@ -6,6 +6,7 @@ nonce over all attempts.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -147,19 +148,27 @@ def _weight(action: Action | Mutation) -> int:
 
 
 # What a group's answer says of its items: ``(outcome, whether more of it follows)`` for each.
-_Reader = Callable[[Any, Iterator[int]], Iterable[tuple[Outcome, bool]]]
+# The items are those that no outcome was read for yet.
+_Reader = Callable[[Any, "deque[int]"], Iterable[tuple[Outcome, bool]]]
 
 
-def _read_results(chunk: Any, _: Iterator[int]) -> Iterable[tuple[Outcome, bool]]:
+def _read_results(chunk: Any, _: deque[int]) -> Iterable[tuple[Outcome, bool]]:
     return ((result, result.partial) for result in decode_results(chunk))
 
 
 def _read_outcomes(
-    actions: Sequence[Action], outcomes: Any, items: Iterator[int]
+    actions: Sequence[Action], outcomes: Any, items: deque[int]
 ) -> Iterable[tuple[Outcome, bool]]:
-    for (kind, payload), item in zip(outcomes, items):
-        action = actions[item]
-        if kind != OK:
+    for kind, payload in outcomes:
+        if not items:
+            return
+        action = actions[items[0]]
+        if kind == OK and isinstance(action, Get):
+            result = decode_result(action.row, payload)
+            yield result, result.partial
+            if result.partial:
+                continue
+        elif kind != OK:
             yield decode_fault(payload), False
         elif isinstance(action, (Put, Delete)):
             yield None, False
@@ -167,6 +176,7 @@ def _read_outcomes(
             yield read_check(action.row, payload), False
         else:
             yield decode_result(action.row, payload), False
+        items.popleft()
 
 
 def read_check(row: bytes, payload: Any) -> tuple[bool, Result | None]:
@@ -272,7 +282,7 @@ class _Scatter:
         if type(answer) is Parts:
             pieces = [piece for part in (*answer.items, answer.end or ()) for piece in part]
         found: dict[int, Any] = {}
-        unread = {index: iter(items) for index, (_, items) in enumerate(groups)}
+        unread = {index: deque(items) for index, (_, items) in enumerate(groups)}
         held: dict[int, list[Result]] = {}
         for index, kind, payload in pieces:
             if kind != OK:
