@@ -38,11 +38,11 @@ def _serve(fs: MemoryFileSystem, clock: Clock) -> ServerThread:
 
 def _crash(thread: ServerThread, fs: MemoryFileSystem) -> MemoryFileSystem:
     """What a killed process leaves; the thread ends, and its disk with it."""
-    left = fs.after_kill()
     backend = thread.server._backend
     assert backend is not None
     backend.store.crash()
     backend.store.close = lambda: None  # type: ignore[method-assign]
+    left = fs.after_kill()
     thread.stop()
     return left
 
