@@ -14,13 +14,14 @@ import pyarrow as pa
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.rpc.server import Handler
-from hyperbase.common.wire.messages import Method
+from hyperbase.common.wire.messages import GOES_ON, Method
 from hyperbase.common.wire.model_codec import decode_scan
 from regionserver.region.region_arrow import ArrowPart, Column, arrow_parts, shown_columns
 from regionserver.server.scans import ReadableRegion
 from regionserver.server.streams import StreamTable
 from regionserver.server.work import WorkPool
 
+FRAGMENT_BYTES = 32 * 1024 * 1024  # most bytes of a stream in one message; larger ones are cut
 PART_BYTES = 16 * 1024 * 1024  # of a batch in one message; larger ones are sliced
 
 
@@ -87,7 +88,11 @@ def _messages(part: ArrowPart) -> Any:
     step = max(1, -(-batch.num_rows // count))
     for begin in range(0, batch.num_rows, step):
         last = begin + step >= batch.num_rows
-        yield _ipc(batch.slice(begin, step)), rows if last else 0, next_row if last else None
+        stream = _ipc(batch.slice(begin, step))
+        while len(stream) > FRAGMENT_BYTES:  # one row may be larger than a message
+            yield stream[:FRAGMENT_BYTES], GOES_ON, None
+            stream = stream[FRAGMENT_BYTES:]
+        yield stream, rows if last else 0, next_row if last else None
 
 
 def _ipc(batch: pa.RecordBatch) -> bytes:

@@ -17,6 +17,7 @@ from hyperbase.common.errors import IllegalArgumentException, NoSuchColumnFamily
 from hyperbase.common.model import Delete, Put, Scan
 from hyperbase.embedded import arrow_load
 from regionserver.region import vector_scan
+from regionserver.server import arrow_service
 from tests.support.aio_backend import aio_directory
 from tests.support.served import served_directory
 
@@ -200,6 +201,23 @@ def test_a_scan_goes_on_through_flush_compaction_split_and_merge(
         assert pa.Table.from_batches(batches).combine_chunks() == expected.combine_chunks()
         db.table("t").put(b"r00000", {b"f:n": b"0"}, timestamp=1)  # older than what is there
     assert not steps
+
+
+@pytest.mark.parametrize("layout", ["wide", "cells"])
+def test_a_row_larger_than_a_message(
+    db: hyperbase.Connection, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    monkeypatch.setattr(arrow_service, "FRAGMENT_BYTES", 10_000)
+    monkeypatch.setattr(arrow_service, "PART_BYTES", 20_000)
+    values = {b"f:%02d" % number: bytes([number]) * 5000 for number in range(20)}
+    db.table("t").put(b"large", values)
+    db.table("t").put(b"small", {b"f:00": b"v"})
+    table = db.table("t").scan_arrow(layout=layout).read_all()
+    if layout == "wide":
+        assert [table.column(name.decode())[0].as_py() for name in values] == list(values.values())
+        assert table["row"].to_pylist() == [b"large", b"small"]
+    else:
+        assert table["value"].to_pylist() == [*values.values(), b"v"]
 
 
 def test_a_limit_and_bounds(db: hyperbase.Connection, small: None) -> None:

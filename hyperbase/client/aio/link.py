@@ -19,7 +19,7 @@ import msgpack
 from hyperbase.client.aio.parts import PartStream
 from hyperbase.client.network.address import split_address
 from hyperbase.client.network.commands import Parts
-from hyperbase.client.network.framing import request_frame, set_options
+from hyperbase.client.network.framing import check_data, request_frame, set_options
 from hyperbase.client.network.hello import Agreement, hello_bytes, read_hello, unreachable
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import (
@@ -252,6 +252,7 @@ class Link(asyncio.Protocol):
 
     def send_data(self, call_id: int, data: bytes | None) -> None:
         """A part of an upload."""
+        check_data(data, self._agreement)
         self._control(_DATA, (call_id, data))
 
     def _wake_waiters(self) -> None:

@@ -20,7 +20,7 @@ from hyperbase.client.network.retries import Retries, may_have_moved
 from hyperbase.client.network.scan_cursor import ScanCursor
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Scan
-from hyperbase.common.wire.messages import Method
+from hyperbase.common.wire.messages import GOES_ON, Method
 
 _COLUMNS = int(Method.ARROW_COLUMNS)
 
@@ -82,10 +82,17 @@ class ArrowPart:
 
     def __init__(self) -> None:
         self._messages: list[bytes] = []
+        self._fragments: list[bytes] = []  # of a stream that is too large for one message
 
     def take(self, payload: Any, cursor: ScanCursor) -> list[pa.RecordBatch]:
         """The batches of a part, when this message completes it."""
         data, rows, next_row = payload
+        if rows == GOES_ON:
+            self._fragments.append(data)
+            return []
+        if self._fragments:
+            data = b"".join((*self._fragments, data))
+            self._fragments.clear()
         self._messages.append(data)
         if next_row is None:
             return []

@@ -19,7 +19,7 @@ import msgpack
 
 from hyperbase.client.network.address import split_address
 from hyperbase.client.network.commands import Parts
-from hyperbase.client.network.framing import request_frame, set_options
+from hyperbase.client.network.framing import check_data, request_frame, set_options
 from hyperbase.client.network.hello import Agreement, hello_bytes, read_hello, unreachable
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import (
@@ -202,6 +202,7 @@ class Channel:
 
     def send_data(self, data: bytes | None) -> None:
         """A part of what the call uploads."""
+        check_data(data, self._agreement)
         self._control(int(Method.DATA), (self._call_id, data))
 
     def cancel(self, drain_s: float) -> None:

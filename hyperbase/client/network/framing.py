@@ -33,6 +33,15 @@ def request_frame(pack: Pack, message: Any, agreed: Agreement) -> bytes:
     return HEADER.pack(size, 0) + body
 
 
+def check_data(data: bytes | None, agreed: Agreement) -> None:
+    """Raises IllegalArgumentException: a part of an upload that no frame may hold."""
+    if data is not None and len(data) + 64 > agreed.max_frame_bytes:
+        raise IllegalArgumentException(
+            f"a row, or the schema, of the data is {len(data)} bytes; at most {agreed.max_frame_bytes} "
+            "can be sent (max_frame_bytes)"
+        )
+
+
 def set_options(sock: socket.socket) -> None:
     """Send at once; have the kernel find out that the other host is gone while nothing is under way."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

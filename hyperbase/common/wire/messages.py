@@ -63,6 +63,10 @@ class Priority(enum.IntEnum):
 OK, ERROR, ITEM, END = (int(kind) for kind in Kind)
 
 
+# Instead of a count of rows in an ITEM of ARROW_SCAN: the Arrow stream goes on in the next ITEM.
+GOES_ON = -1
+
+
 def request(
     method: int, call_id: int, arguments: tuple[Any, ...], timeout_ms: int | None = None, header: Any = None
 ) -> tuple[Any, ...]:
