@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -220,9 +221,47 @@ def test_a_small_row_never_spans_blocks() -> None:
     reader = read(write(grid(500, 7), block_size=1000))
     assert reader.block_count > 20
     assert not any(reader.continues(i) for i in range(reader.block_count + 1))
-    assert all(reader.block(i).batch.nbytes < 3000 for i in range(reader.block_count))
+    assert all(reader.batch(i).nbytes < 3000 for i in range(reader.block_count))
     assert reader.block(3).uniform == tuple(b"c%03d" % c for c in range(7))
     assert reader.block(3).uniform_timestamp == 1000
+
+
+@pytest.mark.parametrize("uniform", [True, False])
+def test_a_block_that_was_looked_into_holds_its_bytes_once(uniform: bool) -> None:
+    cells = grid(50, 4)
+    if not uniform:
+        cells = [cell for number, cell in enumerate(cells) if number % 7]
+        cells = [put(cell[0], cell[1], cell[4], 1000 + n % 3, n) for n, cell in enumerate(cells)]
+    reader = read(write(cells, block_size=10**6))
+    fresh, used = reader.block(0), reader.block(0)
+    begin, end = used.find(b"row000001") or (0, 0)
+    assert used.values[begin:end] == [cell[4] for cell in cells if cell[0] == b"row000001"]
+    assert used.batch is None
+    assert fresh.batch is not None
+    for name in ("qualifiers", "timestamps", "types", "sequence_ids", "ttls", "rows", "starts"):
+        assert getattr(used, name) == getattr(fresh, name), name
+    assert len(used) == len(fresh) == len(cells)
+
+
+def test_readers_of_one_block_do_not_disturb_each_other() -> None:
+    reader = read(write(grid(200, 5), block_size=10**6))
+    wanted = reader.block(0).values, reader.block(0).sequence_ids
+    for _ in range(50):
+        block = reader.block(0)
+        start = threading.Barrier(4)
+        seen: list[Any] = []
+
+        def look(block: Any = block, start: Any = start, seen: Any = seen) -> None:
+            start.wait()
+            seen.append((block.values, block.sequence_ids, block.types, block.timestamps, block.rows))
+
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(seen) == 4
+        assert all(answer[:2] == wanted for answer in seen)
 
 
 def test_a_wide_row_spans_blocks_and_is_found_at_its_first() -> None:

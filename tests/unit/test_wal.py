@@ -183,6 +183,37 @@ def test_request_sync_syncs_soon(fs: FileSystem) -> None:
     log.close()
 
 
+def test_a_thread_that_finds_the_log_free_syncs_it(fs: FileSystem) -> None:
+    log = WriteAheadLog(fs, "WALs", 1)
+    told: list[int] = []
+    positions = [log.append(A, number, b"x", commit=Commit(number, told)) for number in range(3)]
+    assert log.sync_if_free()
+    assert told == [0, 1, 2]
+    assert log.durable_position == positions[-1]
+    assert log.metrics.syncs == 1
+    log.close()
+    assert not log.sync_if_free()
+
+
+def test_a_log_that_is_being_synced_is_not_free() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hook() -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    log = WriteAheadLog(memory(), "WALs", 1, sync_hook=hook)
+    position = log.append(A, 1, b"x")
+    leader = threading.Thread(target=log.sync, args=(position,))
+    leader.start()
+    assert entered.wait(10)
+    assert not log.sync_if_free()
+    go_on.set()
+    leader.join()
+    assert log.sync_if_free()
+    log.close()
+
+
 def test_segments_roll_by_size_and_all_are_read(fs: FileSystem) -> None:
     log = WriteAheadLog(fs, "WALs", 1, segment_bytes=4096)
     expected = []
