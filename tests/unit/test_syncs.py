@@ -1,4 +1,4 @@
-"""Who syncs: the event loop, when a turn brought only mutations and the disk is quick; else the log's thread."""
+"""Who syncs: the event loop, if only mutations came and the disk is quick; else the log's thread."""
 
 from __future__ import annotations
 
