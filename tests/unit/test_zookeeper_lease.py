@@ -136,7 +136,7 @@ def machine_asleep(build: Build) -> None:
 
 
 class FromAnyHeartbeat(Lease):
-    def _known_at(self, newest: float) -> float:
+    def _known_when(self, newest: float) -> float:
         return newest
 
 

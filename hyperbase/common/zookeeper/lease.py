@@ -149,6 +149,7 @@ class Lease:
         path, value: the znode, and what each heartbeat writes into it.
         czxid: the znode's, from the answer to its creation.
         tick_s: ZooKeeper's tick (``zookeeper.tick_time_ms``); never less than the ensemble's.
+        known: ``known`` of another lease of the same session: whoever beat before goes on without a pause.
         clock: seconds, going on while the machine sleeps.
 
     Raises:
@@ -163,6 +164,7 @@ class Lease:
         *,
         czxid: int,
         tick_s: float,
+        known: float = _NEVER,
         clock: Callable[[], float] = boottime,
     ) -> None:
         self._session = session
@@ -189,7 +191,7 @@ class Lease:
         self._sent = _NEVER
         self._sent_timeout_s = 0.0
         self._answered_sends: deque[float] = deque()  # not yet known to the leader for certain
-        self._known = _NEVER
+        self._known = known
         self._next_send = _NEVER
         self._retry_delay_s = RETRY_DELAY_MIN_S
         self._wake = threading.Event()
@@ -258,6 +260,11 @@ class Lease:
         """The pinned one; a master's is its epoch."""
         return self._czxid
 
+    @property
+    def known(self) -> float:
+        """The newest moment of which ZooKeeper's leader is certain to know that the session was alive."""
+        return max(self._known, self._session.connect_sent)
+
     def add_listener(self, listener: Callable[[LeaseState], None]) -> None:
         """Tell it of each transition, a moment later: what matters now, ``check`` says."""
         with self._lock:
@@ -277,7 +284,8 @@ class Lease:
             if not self._lost:
                 self._lost = reason
                 self._until = _NEVER
-                logger.warning("lease lost path=%s reason=%s", self._path, reason)
+                level = logging.INFO if self._stopping else logging.WARNING
+                logger.log(level, "lease lost path=%s reason=%s", self._path, reason)
             self._held.notify_all()
         self._wake.set()
 
@@ -350,15 +358,14 @@ class Lease:
                 self._held.notify_all()
 
     def _end(self, newest: float, timeout_s: float) -> float:
-        known = self._known_at(newest)
+        known = self._known_when(newest)
         return min(newest + self._length(timeout_s), known + timeout_s * (1 - CLOCK_DRIFT))
 
-    def _known_at(self, newest: float) -> float:
-        """The newest moment of which the leader is certain to know that the session was alive."""
+    def _known_when(self, newest: float) -> float:
         while self._answered_sends and self._answered_sends[0] <= newest - self._tick_s:
             self._known = self._answered_sends.popleft()
         self._answered_sends.append(newest)
-        return max(self._known, self._session.connect_sent)
+        return self.known
 
     def _start(self) -> float:
         return self._sent
