@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= hyperbase-demo
+KILLS  ?= 500
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
-.PHONY: install dev demo test zookeeper check format bench bench-network clean
+.PHONY: install dev demo test zookeeper chaos check format bench bench-network clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +29,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: install
 	$(BIN)/hyperbase demo $(DEMO)
+
+chaos: dev
+	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)
 
 test: dev zookeeper
 	$(BIN)/python -m pytest $(ARGS)

@@ -19,8 +19,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperbase import aio
     from hyperbase.client.admin import Admin
     from hyperbase.client.batch import Batch
+    from hyperbase.client.buffered_mutator import BufferedMutator
     from hyperbase.client.connection import Connection
     from hyperbase.client.table import Table
     from hyperbase.common import errors, filters
@@ -54,6 +56,7 @@ __all__ = [
     "connect",
     "Admin",
     "Batch",
+    "BufferedMutator",
     "Connection",
     "ConnectionPool",
     "Table",
@@ -75,6 +78,7 @@ __all__ = [
     "NamespaceDescriptor",
     "RegionInfo",
     "TableDescriptor",
+    "aio",
     "errors",
     "filters",
     "__version__",
@@ -83,6 +87,7 @@ __all__ = [
 _HOMES = {
     "Admin": "hyperbase.client.admin",
     "Batch": "hyperbase.client.batch",
+    "BufferedMutator": "hyperbase.client.buffered_mutator",
     "Connection": "hyperbase.client.connection",
     "ConnectionPool": "hyperbase.happybase.pool",
     "Table": "hyperbase.client.table",
@@ -91,7 +96,7 @@ _HOMES = {
     "TableDescriptor": "hyperbase.common.descriptors",
     "RegionInfo": "hyperbase.common.region_info",
 }
-_MODULES = {"errors": "hyperbase.common.errors", "filters": "hyperbase.filters"}
+_MODULES = {"aio": "hyperbase.aio", "errors": "hyperbase.common.errors", "filters": "hyperbase.filters"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The master over the wire: namespaces, tables, maintenance (ADMIN), and where to find the rest (REGISTRY).
 
 Changes are carried out by threads, one answer each; a repeated nonce gets the answer of the first, also while
-that is still under way.
+that is still under way. What nobody waits for any more when its turn comes is not begun, and not remembered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hyperbase.common.wire.admin_codec import AdminMethod, decode_admin_call
 from hyperbase.common.wire.messages import Method
 
 REMEMBERED_ANSWERS = 1024
+
+_Outcome = tuple[bool, Any] | None  # (True, result), (False, error); None: nobody waited, it was not begun
 
 
 class Workers(Protocol):
@@ -62,20 +64,20 @@ class MasterService:
         method, decoded = decode_admin_call(name, values)
         target = str(decoded[0]) if decoded and isinstance(decoded[0], str) else ""
         self._authorize(call.principal, ADMIN if method.changes else READ, target)
-        call.deadline = None  # a change that has begun is carried out, and its answer remembered
         if not method.changes or nonce is None:
-            self._carry_out(name, method, decoded, lambda outcome: _answer(call, outcome))
+            self._carry_out(name, method, decoded, [call], lambda outcome: _answer(call, outcome))
             return PENDING
         if type(nonce) is not int:
             raise IllegalArgumentException("malformed request: an admin call's nonce is a number")
         key = (call.connection.client_id, nonce)
         change = self._answers.get(key)
         if change is None:
-            change = _Change()
-            self._carry_out(name, method, decoded, change.finish)
+            change = _Change(call, lambda: self._answers.pop(key, None))
+            self._carry_out(name, method, decoded, change.waiting, change.finish)
             self._answers[key] = change
             while len(self._answers) > REMEMBERED_ANSWERS:
                 self._answers.popitem(last=False)
+            return PENDING
         change.tell(call)
         return PENDING
 
@@ -84,9 +86,14 @@ class MasterService:
         name: str,
         method: AdminMethod,
         arguments: list[Any],
-        done: Callable[[tuple[bool, Any]], None],
+        waiting: list[Call],
+        done: Callable[[_Outcome], None],
     ) -> None:
-        def work() -> Any:
+        def work() -> _Outcome:
+            if all(call.expired() for call in list(waiting)):
+                return None
+            for call in list(waiting):
+                call.deadline = None  # what has begun is carried out, and its answer remembered
             try:
                 result = getattr(self._backend, name)(*arguments)
                 if name == "metrics":
@@ -99,32 +106,36 @@ class MasterService:
 
 
 class _Change:
-    """A change under way, or done."""
+    """A change under way, or done; ``forget`` is called when it was not carried out after all."""
 
-    __slots__ = ("_outcome", "_waiting")
+    __slots__ = ("_forget", "_outcome", "waiting")
 
-    def __init__(self) -> None:
-        self._outcome: tuple[bool, Any] | None = None
-        self._waiting: list[Call] = []
+    def __init__(self, first: Call, forget: Callable[[], object]) -> None:
+        self._forget = forget
+        self._outcome: _Outcome = None
+        self.waiting = [first]
 
     def tell(self, call: Call) -> None:
         """Answer a call that asks for the same change again."""
         if self._outcome is None:
-            self._waiting.append(call)
+            self.waiting.append(call)
         else:
             _answer(call, self._outcome)
 
-    def finish(self, outcome: tuple[bool, Any]) -> None:
-        """The change was carried out, or failed."""
+    def finish(self, outcome: _Outcome) -> None:
+        """The change was carried out, or failed, or nobody waited for it any more."""
         self._outcome = outcome
-        for call in self._waiting:
+        if outcome is None:
+            self._forget()
+        for call in self.waiting:
             _answer(call, outcome)
-        self._waiting.clear()
+        self.waiting.clear()
 
 
-def _answer(call: Call, outcome: tuple[bool, Any]) -> None:
-    good, value = outcome
-    if good:
-        call.reply(value)
+def _answer(call: Call, outcome: _Outcome) -> None:
+    if outcome is None:
+        call.time_out()
+    elif outcome[0]:
+        call.reply(outcome[1])
     else:
-        call.fail(value)
+        call.fail(outcome[1])

@@ -6,30 +6,36 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
 import hyperbase
 from benchmarks.network.data import WRITE
 from benchmarks.network.hbase import HBase, HBaseUnavailable
 from benchmarks.network.measures import MEASURES, Setting
+from benchmarks.network.processes import machine_busy
 from benchmarks.network.report import Measure, insert_section, short
 from benchmarks.network.rounds import Arena, Results, Timing, run
-from benchmarks.network.section import section_text
+from benchmarks.network.section import Circumstances, section_text
 from benchmarks.network.server import EchoServer, Server, prepare, recreate
 from benchmarks.network.works import GROUPS, Group
 
 ROWS, QUICK_ROWS = 50_000, 5_000
 HOME_VARIABLE = "HYPERBASE_BENCH_HBASE_HOME"
+BUSY = 0.1  # of all cores, used by others: more, and the figures are no longer of what they name
 PAGE = Path("docs") / "benchmarks.md"
 
 
 def main() -> int:
     options = _parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))  # servers are stopped on the way
     started = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix="hyperbase-bench-", dir=options.dir))
     timing = Timing(2, 0.5, 0.5, 3.0) if options.quick else Timing()
@@ -42,26 +48,47 @@ def main() -> int:
     rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
     names = options.works or [*GROUPS, *MEASURES]
     failures: list[str] = []
+    busy = [machine_busy()]
+    if busy[0] > BUSY:
+        print(f"WARNING: others keep the machine {busy[0]:.0%} busy; ratios mean nothing then", flush=True)
     peer = _start_hbase(options, scratch) if any(name in GROUPS for name in names) else None
     try:
         groups = [GROUPS[name] for name in names if name in GROUPS]
-        compared = _compare(groups, options, peer, timing, rows, scratch, failures)
+        compared = _compare(groups, options, peer, timing, rows, scratch, failures, busy)
     finally:
         if peer is not None:
             peer.stop()
     measures = _measure(names, Setting(scratch, rows, options.quick), failures)
-    section = section_text(compared, measures, peer is not None, timing, rows, time.monotonic() - started)
+    circumstances = Circumstances(
+        timing,
+        rows,
+        time.monotonic() - started,
+        busy,
+        with_hbase=peer is not None,
+        shared_hbase=peer is not None and peer.shared,
+    )
+    section = section_text(compared, measures, circumstances)
     print(f"\n{section}")
     if options.json:
         options.json.write_text(_as_json(compared, measures))
     if options.write_docs:
-        PAGE.write_text(insert_section(PAGE.read_text(), section))
-        print(f"\nwritten into {PAGE}")
+        failures += _write_page(section, busy, options.busy_ok)
     if failures:
         print(f"\n{len(failures)} failed; the logs of all processes are kept in {scratch}", file=sys.stderr)
         return 1
     shutil.rmtree(scratch)
     return 0
+
+
+def _write_page(section: str, busy: list[float], busy_ok: bool) -> list[str]:
+    """Put the section into the page; the reason when that would publish figures of a busy machine."""
+    if median(busy) > BUSY and not busy_ok:
+        reason = f"{PAGE} is left as it is: others kept the machine {median(busy):.0%} busy (see --busy-ok)"
+        print(f"\n{reason}", file=sys.stderr)
+        return [reason]
+    PAGE.write_text(insert_section(PAGE.read_text(), section))
+    print(f"\nwritten into {PAGE}")
+    return []
 
 
 def _parse() -> argparse.Namespace:
@@ -89,6 +116,7 @@ def _parse() -> argparse.Namespace:
     )
     either.add_argument("--no-hbase", action="store_true", help="without HBase")
     parser.add_argument("--write-docs", action="store_true", help=f"write the section in {PAGE}")
+    parser.add_argument("--busy-ok", action="store_true", help="write it even when others use the machine")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample of every round")
     options = parser.parse_args()
     unknown = [name for name in options.works or () if name not in GROUPS and name not in MEASURES]
@@ -119,17 +147,22 @@ def _compare(
     rows: int,
     scratch: Path,
     failures: list[str],
+    busy: list[float],
 ) -> list[tuple[Group, Results]]:
     if not groups:
         return []
-    server = None if options.location else Server(scratch / "data", scratch / "server.log")
-    location = options.location or server.location  # type: ignore[union-attr]
-    echo = EchoServer(scratch / "echo.log")
-    pids = ([server.pid] if server else []) + (peer.pids if peer else [])
-    arena = Arena(location, pids, echo, peer, rows, scratch)
     compared = []
-    try:
-        connection = hyperbase.connect(location)
+    with ExitStack() as running:
+        pids = peer.pids if peer else []
+        location = options.location
+        if not location:
+            server = Server(scratch / "data", scratch / "server.log")
+            running.callback(server.stop)
+            location, pids = server.location, [server.pid, *pids]
+        echo = EchoServer(scratch / "echo.log")
+        running.callback(echo.stop)
+        arena = Arena(location, pids, echo, peer, rows, scratch, busy)
+        connection = running.enter_context(hyperbase.connect(location))
         prepare(connection, rows)
         if peer is not None:
             peer.prepare(rows)
@@ -143,11 +176,6 @@ def _compare(
             for contestant, samples in results.items():
                 found = " ".join(short(sample.rate) for sample in samples)
                 print(f"{contestant.work} x{contestant.clients} {contestant.side}: {found}", flush=True)
-        connection.close()
-    finally:
-        echo.stop()
-        if server is not None:
-            server.stop()
     return compared
 
 

@@ -22,6 +22,7 @@ JAVA = Path(__file__).parent / "java"
 MASTER = "org.apache.hadoop.hbase.master.HMaster"
 THRIFT = "org.apache.hadoop.hbase.thrift.ThriftServer"
 REGION_SERVER_PORT, THRIFT_PORT = 16020, 9090
+SERVERS = ((MASTER, REGION_SERVER_PORT), (THRIFT, THRIFT_PORT))
 SERVER_HEAP, CLIENT_HEAP = "4g", "256m"
 START_TIMEOUT_S = 120
 # Packages that HBase reaches into on a JDK of 11 or newer.
@@ -48,6 +49,7 @@ class HBase:
         self._configure()
         self._compile()
         self._start()
+        self.shared = len(self._started) < len(SERVERS)
         self.pids = [pid for pid in map(listener, (REGION_SERVER_PORT, THRIFT_PORT)) if pid is not None]
 
     # -- making it run -----------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ class HBase:
             raise HBaseUnavailable(f"javac: {done.stderr[-600:]}")
 
     def _start(self) -> None:
-        for main, port in ((MASTER, REGION_SERVER_PORT), (THRIFT, THRIFT_PORT)):
+        for main, port in SERVERS:
             if _listening(port):
                 continue
             log = self._logs / f"hbase-{main.rpartition('.')[2]}.log"

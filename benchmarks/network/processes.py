@@ -41,13 +41,27 @@ def tree_rss_kib(pid: int) -> int:
     return sum(status_kib(one, "VmRSS") for one in tree(pid))
 
 
+def machine_busy(seconds: float = 1.0) -> float:
+    """The share of all cores, 0 to 1, that anybody used during the next ``seconds``."""
+    before = _machine_ticks()
+    time.sleep(seconds)
+    idle, total = (after - earlier for after, earlier in zip(_machine_ticks(), before, strict=True))
+    return 1 - idle / total if total else 0.0
+
+
+def _machine_ticks() -> tuple[int, int]:
+    """Idle and all ticks of all cores since the start."""
+    fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return fields[3] + fields[4], sum(fields)  # idle and waiting for the disk
+
+
 def open_sockets(pid: int) -> int:
     """Sockets that a process has open."""
     folder = f"/proc/{pid}/fd"
     return sum(_link(f"{folder}/{name}").startswith("socket:") for name in os.listdir(folder))
 
 
-def wait_until_quiet(pids: Iterable[int], limit_s: float = 20.0, busy: float = 0.1) -> None:
+def wait_until_quiet(pids: Iterable[int], limit_s: float = 8.0, busy: float = 0.1) -> None:
     """Return when the processes, with children, use less than ``busy`` of a core; or after ``limit_s``."""
     watched = list(pids)
     deadline = time.monotonic() + limit_s

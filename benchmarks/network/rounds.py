@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from benchmarks.network.hbase import HBase
-from benchmarks.network.processes import wait_until_quiet
+from benchmarks.network.processes import machine_busy, wait_until_quiet
 from benchmarks.network.server import EchoServer
 from benchmarks.network.team import Sample, Team, Worker, WorkerFailed
 from benchmarks.network.works import ECHO, HAPPYBASE, HBASE_SIDES, JAVA, OUR_SIDES, Contestant, Group
@@ -39,6 +39,7 @@ class Arena:
     hbase: HBase | None
     rows: int
     logs: Path
+    busy: list[float] = field(default_factory=list)  # how busy others kept the machine, at each measurement
 
     def team(self, contestant: Contestant, timing: Timing, sizes: Mapping[str, int]) -> Team:
         """The contestant's clients, warming up."""
@@ -99,6 +100,7 @@ def run(group: Group, arena: Arena, timing: Timing, failures: list[str]) -> Resu
 
     def measure(one: Contestant) -> None:
         wait_until_quiet(arena.pids)
+        arena.busy.append(machine_busy(0.2))
         results[one].append(teams[one].measure(timing.seconds))
 
     try:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperbase.common.descriptors import NamespaceDescriptor
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_kind
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.region_info import RegionInfo
@@ -60,7 +61,7 @@ class Admin:
         Raises:
             NamespaceExistException
         """
-        self._backend.create_namespace(_namespace(namespace, configuration))
+        self._backend.create_namespace(namespace_of(namespace, configuration))
 
     def alter_namespace(
         self, namespace: NamespaceDescriptor | Name, configuration: Mapping[str, str] | None = None
@@ -70,7 +71,7 @@ class Admin:
         Raises:
             NamespaceNotFoundException
         """
-        self._backend.alter_namespace(_namespace(namespace, configuration))
+        self._backend.alter_namespace(namespace_of(namespace, configuration))
 
     def describe_namespace(self, name: Name) -> NamespaceDescriptor:
         """The namespace's descriptor.
@@ -78,7 +79,7 @@ class Admin:
         Raises:
             NamespaceNotFoundException
         """
-        return self._backend.describe_namespace(_text(name))
+        return self._backend.describe_namespace(name_text(name))
 
     def drop_namespace(self, name: Name) -> None:
         """Remove an empty namespace.
@@ -87,7 +88,7 @@ class Admin:
             ConstraintException: it still has tables, or is ``default`` or ``hbase``.
             NamespaceNotFoundException
         """
-        self._backend.drop_namespace(_text(name))
+        self._backend.drop_namespace(name_text(name))
 
     def list_namespaces(self) -> list[str]:
         """All namespaces, ``default`` and ``hbase`` among them."""
@@ -102,6 +103,7 @@ class Admin:
             TableExistsException, NamespaceNotFoundException, DoNotRetryIOException (a bad schema).
             IllegalArgumentException: an empty or repeated split key.
         """
+        check_kind(descriptor, TableDescriptor)
         self._backend.create_table(descriptor, None if splits is None else check_split_keys(splits))
 
     def alter_table(self, descriptor: TableDescriptor) -> None:
@@ -110,7 +112,7 @@ class Admin:
         Raises:
             TableNotFoundException, InvalidFamilyOperationException, DoNotRetryIOException (a bad schema).
         """
-        self._backend.alter_table(descriptor)
+        self._backend.alter_table(check_kind(descriptor, TableDescriptor))
 
     def describe_table(self, name: Name) -> TableDescriptor:
         """The table's schema.
@@ -122,14 +124,7 @@ class Admin:
 
     def list_tables(self, regex: str | re.Pattern[str] | None = None) -> list[str]:
         """Full names in order; with ``regex`` those that match it as a whole."""
-        names = self._backend.list_tables()
-        if regex is None:
-            return names
-        try:
-            pattern = re.compile(regex)
-        except re.error as error:
-            raise IllegalArgumentException(f"{regex!r} is not a regular expression: {error}") from error
-        return [name for name in names if pattern.fullmatch(name)]
+        return matching(self._backend.list_tables(), regex)
 
     def table_exists(self, name: Name) -> bool:
         """Whether there is such a table, enabled or not."""
@@ -204,15 +199,15 @@ class Admin:
 
     def flush(self, table_or_region: Name | RegionInfo) -> None:
         """Write what the table, or one region, holds in memory to StoreFiles."""
-        self._backend.flush(_text(table_or_region))
+        self._backend.flush(name_text(table_or_region))
 
     def compact(self, table_or_region: Name | RegionInfo) -> None:
         """Merge StoreFiles where the store's policy finds it worth while."""
-        self._backend.compact(_text(table_or_region), major=False)
+        self._backend.compact(name_text(table_or_region), major=False)
 
     def major_compact(self, table_or_region: Name | RegionInfo) -> None:
         """Merge every Store to one file and drop deleted, expired and surplus cells for good."""
-        self._backend.compact(_text(table_or_region), major=True)
+        self._backend.compact(name_text(table_or_region), major=True)
 
     def split(self, table_or_region: Name | RegionInfo, key: Name | None = None) -> None:
         """Split a region (as ``merge_regions`` takes it), or all of a table, at ``key`` or in the middle.
@@ -220,7 +215,7 @@ class Admin:
         Raises:
             DoNotRetryIOException: the key lies outside, or there is too little data to find a middle.
         """
-        self._backend.split(_text(table_or_region), None if key is None else to_bytes(key, "split key"))
+        self._backend.split(name_text(table_or_region), None if key is None else to_bytes(key, "split key"))
 
     def merge_regions(self, first: Name | RegionInfo, second: Name | RegionInfo) -> None:
         """Merge two adjacent regions, given as ``regions`` has them or by their encoded names.
@@ -228,7 +223,7 @@ class Admin:
         Raises:
             UnknownRegionException, MergeRegionException
         """
-        self._backend.merge_regions(_text(first), _text(second))
+        self._backend.merge_regions(name_text(first), name_text(second))
 
     def region_locations(self, name: Name) -> list[tuple[RegionInfo, str]]:
         """The table's regions in key order, each with its server's name, ``host,port,startcode``.
@@ -258,8 +253,7 @@ class Admin:
         Raises:
             IllegalArgumentException: no such switch.
         """
-        if name not in SWITCHES:
-            raise IllegalArgumentException(f"no switch {name!r}: there are {', '.join(SWITCHES)}")
+        check_switch(name)
         return self._backend.switch(name, on)
 
     def roll_wal(self) -> None:
@@ -275,18 +269,42 @@ class Admin:
         return self._backend.clear_block_cache(canonical_table_name(name))
 
 
-def _text(name: Name | RegionInfo) -> str:
+def check_switch(name: str) -> None:
+    """Raises IllegalArgumentException for a switch that does not exist."""
+    if name not in SWITCHES:
+        raise IllegalArgumentException(f"no switch {shown(name)}: there are {', '.join(SWITCHES)}")
+
+
+def matching(names: list[str], regex: str | re.Pattern[str] | None) -> list[str]:
+    """The names that a regular expression matches as a whole; all of them without one."""
+    if regex is None:
+        return names
+    if not isinstance(regex, re.Pattern):
+        check_kind(regex, str, "a regular expression")
+    elif not isinstance(regex.pattern, str):
+        raise WrongTypeException(f"a regular expression of text is wanted here, not {shown(regex)}")
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise IllegalArgumentException(f"{shown(regex)} is not a regular expression: {error}") from error
+    return [name for name in names if pattern.fullmatch(name)]
+
+
+def name_text(name: Name | RegionInfo) -> str:
     """A region's or namespace's name as text."""
     if isinstance(name, RegionInfo):
         return name.encoded_name
     return name if isinstance(name, str) else to_bytes(name, "name").decode("utf-8", "replace")
 
 
-def _namespace(
+def namespace_of(
     namespace: NamespaceDescriptor | Name, configuration: Mapping[str, str] | None
 ) -> NamespaceDescriptor:
+    """A descriptor as it is, or one made of a name and its configuration."""
     if not isinstance(namespace, (bytes, str)):
         if configuration is not None:
-            raise TypeError("a NamespaceDescriptor says everything: no configuration can be given beside it")
-        return namespace
-    return NamespaceDescriptor(_text(namespace), dict(configuration or {}))
+            raise WrongTypeException(
+                "a NamespaceDescriptor says everything: no configuration can be given beside it"
+            )
+        return check_kind(namespace, NamespaceDescriptor)
+    return NamespaceDescriptor(name_text(namespace), {} if configuration is None else configuration)

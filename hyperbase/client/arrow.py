@@ -7,7 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.checks import before
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_kind, check_mapping
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.model import Column, Scan, parse_column
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def make_scan(
     if isinstance(start, Scan):
         if stop is not None or arguments:
             given = sorted(arguments) + (["stop"] if stop is not None else [])
-            raise TypeError(f"a Scan says everything: {', '.join(given)} cannot be given beside it")
+            raise WrongTypeException(f"a Scan says everything: {', '.join(given)} cannot be given beside it")
         return start
     options: dict[str, Any] = {}
     if start is not None:
@@ -39,11 +40,11 @@ def make_scan(
     for name, value in arguments.items():
         target = _SCAN_NAMES.get(name, name)
         if target in options:
-            raise TypeError(f"{target!r} is given twice")
+            raise WrongTypeException(f"{shown(target)} is given twice")
         if value is not None:
             options[target] = value
     if "prefix" in options and ("start" in options or "stop" in options):
-        raise TypeError("a prefix cannot be combined with a start or stop row")
+        raise WrongTypeException("a prefix cannot be combined with a start or stop row")
     if options.pop("include_timestamp", False):
         raise IllegalArgumentException('include_timestamp: use layout="cells", which has a timestamp column')
     for name in ("batch_size", "sorted_columns"):  # nothing to tune, and columns are sorted anyway
@@ -57,20 +58,21 @@ def make_scan(
 
 def check_layout(layout: str) -> str:
     """``"wide"`` (a row per row key, a column per HBase column) or ``"cells"`` (a row per cell)."""
-    if layout not in LAYOUTS:
-        raise IllegalArgumentException(f"layout must be one of {', '.join(LAYOUTS)}, not {layout!r}")
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        raise IllegalArgumentException(f"layout must be one of {', '.join(LAYOUTS)}, not {shown(layout)}")
     return layout
 
 
 def column_types(types: Mapping[Column, str] | None) -> dict[bytes, str] | None:
     """``{column: type name}`` with every column spelled ``family:qualifier`` in bytes."""
-    if not types:
+    if types is None:
         return None
     out: dict[bytes, str] = {}
-    for column, name in types.items():
+    for column, name in check_mapping(types, "types").items():
         family, qualifier = parse_column(column)
+        check_kind(name, str, f"the type of column {shown(column)}")
         out[family + b":" + (qualifier or b"")] = name
-    return out
+    return out or None
 
 
 def wide_columns(scan: Scan) -> list[bytes] | None:
@@ -100,7 +102,7 @@ def as_reader(data: Any) -> pa.RecordBatchReader:
         return pa.RecordBatchReader.from_stream(data)
     if isinstance(data, Iterable) and not isinstance(data, (bytes, str, Mapping)):
         return _batches_reader(data)
-    raise TypeError(f"put_arrow takes Arrow tables, batches or streams, not {type(data).__name__}")
+    raise WrongTypeException(f"put_arrow takes Arrow tables, batches or streams, not {type(data).__name__}")
 
 
 def _batches_reader(data: Iterable[Any]) -> pa.RecordBatchReader:
@@ -111,7 +113,9 @@ def _batches_reader(data: Iterable[Any]) -> pa.RecordBatchReader:
     if first is None:
         return pa.RecordBatchReader.from_batches(pa.schema([]), [])
     if not isinstance(first, (pa.RecordBatch, pa.Table)):
-        raise TypeError(f"put_arrow takes an iterable of Arrow batches, not of {type(first).__name__}")
+        raise WrongTypeException(
+            f"put_arrow takes an iterable of Arrow batches, not of {type(first).__name__}"
+        )
 
     def batches() -> Iterable[Any]:
         for item in chain([first], iterator):

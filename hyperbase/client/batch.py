@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.checks import column_specs, durability, row_data, stamp
-from hyperbase.common.errors import IllegalArgumentException, RetriesExhaustedWithDetailsException
+from hyperbase.common.argument_checks import check_integer
+from hyperbase.common.errors import RetriesExhaustedWithDetailsException, WrongTypeException
 from hyperbase.common.model import MAX_ROW_LENGTH, ColumnSpec, Delete, Durability, check_row
 
 if TYPE_CHECKING:
@@ -31,11 +32,10 @@ class BatchContents:
         self.timestamp = stamp(timestamp)
         if batch_size is not None:
             if transaction:
-                raise TypeError(
+                raise WrongTypeException(
                     "'transaction' cannot be combined with 'batch_size': parts would be sent early"
                 )
-            if not batch_size > 0:
-                raise IllegalArgumentException(f"'batch_size' must be > 0, not {batch_size!r}")
+            check_integer(batch_size, "'batch_size'", 1)
         self.batch_size = batch_size
         self.transaction = transaction
         self._wal = bool(wal)

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_items
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.model import (
     ColumnSpec,
     Durability,
@@ -48,7 +49,9 @@ def row_data(data: Mapping[Any, Any]) -> dict[bytes, bytes]:
 
 def _converted(data: Mapping[Any, Any]) -> dict[bytes, bytes]:
     if not isinstance(data, Mapping):
-        raise TypeError(f"data must be a mapping of columns to values, not {type(data).__name__}: {data!r}")
+        raise WrongTypeException(
+            f"data must be a mapping of columns to values, not {type(data).__name__}: {shown(data)}"
+        )
     out: dict[bytes, bytes] = {}
     for column, value in data.items():
         name = to_bytes(column, "column")
@@ -62,7 +65,8 @@ def _check_column(name: bytes) -> None:
     family, qualifier = split_column(name)
     if not family or qualifier is None:
         raise IllegalArgumentException(
-            f"column {name!r} cannot be written: write family:qualifier (family: for the empty qualifier)"
+            f"column {shown(name)} cannot be written: write family:qualifier "
+            "(family: for the empty qualifier)"
         )
     if len(name) <= _KNOWN_NAME_BYTES:
         if len(_known_columns) >= _KNOWN_LIMIT:
@@ -73,8 +77,10 @@ def _check_column(name: bytes) -> None:
 def column_specs(columns: Iterable[Any]) -> list[ColumnSpec]:
     """Columns of a delete as ``(family, qualifier | None)``, ``None`` for the whole family."""
     if isinstance(columns, (bytes, str)):
-        raise TypeError(f"columns must be a list of columns, not {columns!r}: write [{columns!r}]")
-    return [parse_column(column) for column in columns]
+        raise WrongTypeException(
+            f"columns must be a list of columns, not {shown(columns)}: write [{shown(columns)}]"
+        )
+    return [parse_column(column) for column in check_items(columns, "columns")]
 
 
 def stamp(timestamp: object) -> int | None:
@@ -82,7 +88,7 @@ def stamp(timestamp: object) -> int | None:
     if timestamp is None:
         return None
     if not isinstance(timestamp, Integral):
-        raise TypeError(f"'timestamp' must be an integer or None, not {timestamp!r}")
+        raise WrongTypeException(f"'timestamp' must be an integer or None, not {shown(timestamp)}")
     return check_timestamp(int(timestamp))
 
 
@@ -91,7 +97,7 @@ def before(timestamp: object) -> TimeRange | None:
     if timestamp is None:
         return None
     if not isinstance(timestamp, Integral):
-        raise TypeError(f"'timestamp' must be an integer, not {timestamp!r}")
+        raise WrongTypeException(f"'timestamp' must be an integer, not {shown(timestamp)}")
     return TimeRange(0, int(timestamp))
 
 

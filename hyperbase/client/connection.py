@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from hyperbase.client.admin import Admin
 from hyperbase.client.table import Table
 from hyperbase.common.descriptors import THRIFT_MAX_VERSIONS, ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import IllegalArgumentException, StoreClosedException
+from hyperbase.common.errors import (
+    IllegalArgumentException,
+    StoreClosedException,
+    WrongTypeException,
+    shown,
+)
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.split_keys import check_split_keys
@@ -184,14 +189,7 @@ class Connection:
             IllegalArgumentException: no family, an unknown option, an empty or repeated split key.
         """
         full = self._full_name(name)
-        if not isinstance(families, Mapping):
-            raise TypeError(f"'families' must be a dictionary, not {type(families).__name__}: {families!r}")
-        if not families:
-            raise IllegalArgumentException(f"Table {full!r} cannot be created without a column family")
-        described = [
-            ColumnFamilyDescriptor.from_options(family, options, THRIFT_MAX_VERSIONS)
-            for family, options in families.items()
-        ]
+        described = described_families(full, families)
         keys = None if splits is None else check_split_keys(splits)
         self._open_backend().create_table(TableDescriptor(full, described), keys)
 
@@ -221,6 +219,24 @@ class Connection:
     def compact_table(self, name: Name, major: bool = False) -> None:
         """Compact a table; returns when it is done."""
         self._open_backend().compact(self._full_name(name), major)
+
+
+def described_families(table: str, families: Mapping[Any, Any]) -> list[ColumnFamilyDescriptor]:
+    """The families of ``create_table``.
+
+    Raises:
+        WrongTypeException, IllegalArgumentException: see there.
+    """
+    if not isinstance(families, Mapping):
+        raise WrongTypeException(
+            f"'families' must be a dictionary, not {type(families).__name__}: {shown(families)}"
+        )
+    if not families:
+        raise IllegalArgumentException(f"Table {shown(table)} cannot be created without a column family")
+    return [
+        ColumnFamilyDescriptor.from_options(family, options, THRIFT_MAX_VERSIONS)
+        for family, options in families.items()
+    ]
 
 
 def _close_forgotten(backend: Backend, pid: int) -> None:

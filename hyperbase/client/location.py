@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import unquote
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -18,9 +18,14 @@ def local_path(location: str | os.PathLike[str]) -> str:
         IllegalArgumentException: a URL with another scheme, of another host, or nothing at all.
         TypeError: neither text nor a path.
     """
-    path = os.fspath(location)
+    path = os.fspath(location) if isinstance(location, os.PathLike) else location
     if not isinstance(path, str):
-        raise TypeError(f"a store's path is text or a pathlib.Path, not {type(path).__name__}: {path!r}")
+        raise WrongTypeException(f"a store's path is text or a pathlib.Path, not {shown(path)}")
+    try:
+        if b"\0" in os.fsencode(path):
+            raise IllegalArgumentException(f"a store's path cannot hold a zero byte: {shown(path)}")
+    except UnicodeEncodeError:
+        raise IllegalArgumentException(f"no file system can have this path: {shown(path)}") from None
     if not path:
         raise IllegalArgumentException("the store's path is empty: name a directory, as in connect('./data')")
     match = _SCHEME.match(path)

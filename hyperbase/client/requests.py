@@ -6,13 +6,20 @@ Blocking and asyncio tables share it. Nothing here asks a store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.batch import make_delete as delete_of
 from hyperbase.client.checks import before, column_specs, stamp
+from hyperbase.common.argument_checks import check_integer
 from hyperbase.common.cluster_status import split_server_name
-from hyperbase.common.errors import IllegalArgumentException, IllegalStateException
+from hyperbase.common.errors import (
+    IllegalArgumentException,
+    IllegalStateException,
+    WrongTypeException,
+    shown,
+)
 from hyperbase.common.model import (
     ALL_VERSIONS,
     Append,
@@ -37,7 +44,6 @@ _COUNTER = Struct(">q")
 
 Row = bytes | str
 Columns = Sequence[Column]
-Wanted = TypeVar("Wanted")
 RowDict = dict[bytes, Any]  # {column: value | (value, timestamp) | list of either}
 
 
@@ -67,7 +73,7 @@ def region_dict(region: RegionInfo, server: str) -> dict[str, Any]:
 def make_get(row: Row, columns: Columns | None, timestamp: int | None, versions: int | str | None) -> Get:
     """The Get of ``Table.row`` and ``Table.rows``."""
     if columns is not None and not isinstance(columns, (tuple, list)):
-        raise TypeError(f"'columns' must be a tuple or list, not {columns!r}")
+        raise WrongTypeException(f"'columns' must be a tuple or list, not {shown(columns)}")
     return Get(row, columns, 1 if versions is None else versions, before(timestamp))
 
 
@@ -76,9 +82,9 @@ def make_cells_get(row: Row, column: Column, versions: int | None, timestamp: in
     if versions is None:
         versions = ALL_VERSIONS
     elif not isinstance(versions, int):
-        raise TypeError(f"'versions' must be a number or None, not {versions!r}")
+        raise WrongTypeException(f"'versions' must be a number or None, not {shown(versions)}")
     elif versions < 1:
-        raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {versions}")
+        raise IllegalArgumentException(f"'versions' must be at least 1 (or None), not {shown(versions)}")
     return Get(row, [column], versions, before(timestamp))
 
 
@@ -104,10 +110,10 @@ def make_scan(
 ) -> Scan:
     """The Scan of ``Table.scan``."""
     for name, number in (("batch_size", batch_size), ("limit", limit), ("scan_batching", scan_batching)):
-        if number is not None and number < 1:
-            raise IllegalArgumentException(f"'{name}' must be >= 1, not {number}")
+        if number is not None:
+            check_integer(number, f"'{name}'", 1)
     if row_prefix is not None and (row_start is not None or row_stop is not None):
-        raise TypeError("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
+        raise WrongTypeException("'row_prefix' cannot be combined with 'row_start' or 'row_stop'")
     return Scan(
         start=b"" if row_start is None else row_start,
         stop=b"" if row_stop is None else row_stop,
@@ -124,9 +130,15 @@ def make_scan(
 
 def pack_counter(value: int) -> bytes:
     """A counter as HBase stores it: 8 bytes, big-endian, signed."""
-    if not -(2**63) <= value < 2**63:
-        raise IllegalArgumentException(f"{value} does not fit a signed 64-bit counter")
-    return _COUNTER.pack(value)
+    return _COUNTER.pack(check_integer(value, "the counter's value"))
+
+
+def counter_step(value: object) -> int:
+    """What a counter is changed by; integers of numpy too."""
+    try:
+        return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise WrongTypeException(f"a counter's step must be an integer, not {shown(value)}") from None
 
 
 def counts_of(result: Result) -> dict[bytes, int]:
@@ -155,24 +167,19 @@ def make_delete(
     return delete if specs is None or specs else None
 
 
-def expect(value: Wanted, kind: type[Wanted]) -> Wanted:
-    """The value, which must be of that class."""
-    if not isinstance(value, kind):
-        raise TypeError(f"a {kind.__name__} is wanted here, not {type(value).__name__}: {value!r}")
-    return value
-
-
 def check_action(action: object) -> None:
     """Refuse an action that says nothing before anything is sent, as HBase's client does."""
     if isinstance(action, Put):
         if not action.cells:
-            raise IllegalArgumentException(f"No columns to insert: the Put of row {action.row!r} is empty")
+            raise IllegalArgumentException(
+                f"No columns to insert: the Put of row {shown(action.row)} is empty"
+            )
     elif isinstance(action, Increment):
         if not action.amounts:
-            raise IllegalArgumentException(f"Increment of row {action.row!r}: zero columns specified")
+            raise IllegalArgumentException(f"Increment of row {shown(action.row)}: zero columns specified")
     elif isinstance(action, Append):
         if not action.cells:
-            raise IllegalArgumentException(f"Append to row {action.row!r}: zero columns specified")
+            raise IllegalArgumentException(f"Append to row {shown(action.row)}: zero columns specified")
     elif isinstance(action, CheckAndMutate):
         if action.action is None:
             raise IllegalStateException(
@@ -184,7 +191,7 @@ def check_action(action: object) -> None:
         for mutation in action.mutations:
             check_action(mutation)
     elif not isinstance(action, (Get, Delete)):
-        raise TypeError(
+        raise WrongTypeException(
             "actions are Get, Put, Delete, Increment, Append, RowMutations or CheckAndMutate objects, "
-            f"not {type(action).__name__}: {action!r}"
+            f"not {type(action).__name__}: {shown(action)}"
         )

@@ -12,7 +12,6 @@ StoreClosedException when they apply. Threads: a Table may be shared; each itera
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import index
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.arrow import as_reader, check_layout, column_types, wide_columns
@@ -25,8 +24,8 @@ from hyperbase.client.requests import (
     RowDict,
     cells_of,
     check_action,
+    counter_step,
     counts_of,
-    expect,
     families_dict,
     make_cells_get,
     make_delete,
@@ -36,9 +35,11 @@ from hyperbase.client.requests import (
     region_dict,
     row_maker,
 )
+from hyperbase.common.argument_checks import check_items, check_kind
 from hyperbase.common.errors import (
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
+    WrongTypeException,
 )
 from hyperbase.common.model import (
     MAX_ROW_LENGTH,
@@ -55,6 +56,7 @@ from hyperbase.common.model import (
     RowMutations,
     Scan,
     check_row,
+    to_bytes,
 )
 from hyperbase.common.names import canonical_table_name
 
@@ -146,7 +148,7 @@ class Table:
         versions: int | str | None = None,
     ) -> list[tuple[bytes, RowDict]]:
         """Read several rows: ``[(row, as row() gives it)]`` in the order asked for, missing rows left out."""
-        gets = [make_get(row, columns, timestamp, versions) for row in rows]
+        gets = [make_get(row, columns, timestamp, versions) for row in check_items(rows, "rows")]
         if not gets:
             return []
         make = row_maker(include_timestamp, versions)
@@ -248,7 +250,7 @@ class Table:
 
     def _put_object(self, put: Put, data: object) -> None:
         if data is not None:
-            raise TypeError("a Put says everything: no data can be given beside it")
+            raise WrongTypeException("a Put says everything: no data can be given beside it")
         check_action(put)
         self._target().put(put)
 
@@ -266,7 +268,9 @@ class Table:
         """
         if isinstance(row, Delete):
             if columns is not None or timestamp is not None:
-                raise TypeError("a Delete says everything: no columns or timestamp can be given beside it")
+                raise WrongTypeException(
+                    "a Delete says everything: no columns or timestamp can be given beside it"
+                )
             self._target().delete(row)
             return
         delete = make_delete(row, columns, timestamp, wal)
@@ -295,30 +299,32 @@ class Table:
 
     def counter_set(self, row: Row, column: Column, value: int = 0) -> None:
         """Store a counter: 8 bytes, big-endian, signed."""
-        self.put(row, {column: pack_counter(value)})
+        self.put(row, {to_bytes(column, "column"): pack_counter(value)})
 
     def counter_inc(self, row: Row, column: Column, value: int = 1) -> int:
         """Add ``value`` atomically and return the new value; a missing counter counts from 0."""
-        (count,) = counts_of(self._target().increment(Increment(row).add(column, index(value)))).values()
+        (count,) = counts_of(
+            self._target().increment(Increment(row).add(column, counter_step(value)))
+        ).values()
         return count
 
     def counter_dec(self, row: Row, column: Column, value: int = 1) -> int:
         """Subtract ``value`` atomically and return the new value."""
-        return self.counter_inc(row, column, -value)
+        return self.counter_inc(row, column, -counter_step(value))
 
     # -- HBase style -------------------------------------------------------------------------------------
 
     def get(self, get: Get) -> Result:
         """One row as a Result; empty (false) when nothing matches."""
-        return self._target().get(expect(get, Get))
+        return self._target().get(check_kind(get, Get))
 
     def get_many(self, gets: Iterable[Get]) -> list[Result]:
         """One Result per Get, in the order given, empty ones included."""
-        return self._target().get_many([expect(get, Get) for get in gets])
+        return self._target().get_many([check_kind(get, Get) for get in check_items(gets, "gets")])
 
     def scan_results(self, scan: Scan) -> Iterator[Result]:
         """Yield the Results of a Scan, in key order."""
-        for chunk in _chunks(self._target().scan(expect(scan, Scan)), None):
+        for chunk in _chunks(self._target().scan(check_kind(scan, Scan)), None):
             yield from chunk
 
     def exists(self, row: Row | Get) -> bool:
@@ -349,7 +355,7 @@ class Table:
 
     def mutate_row(self, mutations: RowMutations) -> Result:
         """Apply mutations of one row atomically, in order; the Result holds new counts and values."""
-        for mutation in expect(mutations, RowMutations).mutations:
+        for mutation in check_kind(mutations, RowMutations).mutations:
             check_action(mutation)
         return self._target().mutate_row(mutations)
 
@@ -363,14 +369,14 @@ class Table:
         Rows may be served in any order: a Get need not see a Put of its own batch. A cell that is too large
         fails every Put and Delete of the batch that goes to its region.
         """
-        todo = list(actions)
+        todo = list(check_items(actions, "actions"))
         for action in todo:
             check_action(action)
         return self._target().run_batch(todo) if todo else []
 
     def check_and_mutate(self, check: CheckAndMutate) -> tuple[bool, Result | None]:
         """Apply the action if the condition holds, atomically: ``(held, Result of increment or append)``."""
-        check_action(expect(check, CheckAndMutate))
+        check_action(check_kind(check, CheckAndMutate))
         return self._target().check_and_mutate(check)
 
     # -- Arrow -------------------------------------------------------------------------------------------
@@ -433,8 +439,12 @@ class Table:
         Binary values are stored as they are, text as UTF-8, others as text; null is no cell. 16 MB of cells
         or more become StoreFiles, all of a region's rows visible at once. docs/arrow.md tells more.
         """
+        for name, column in (("row_key", row_key), ("timestamp", timestamp)):
+            if isinstance(column, str):
+                to_bytes(column, name)  # refuses what no Arrow column can be called
+        check_kind(row_key, str, "the name of the row key's column")
         at = timestamp if isinstance(timestamp, str) else stamp(timestamp)
-        into = family.encode("utf-8") if isinstance(family, str) else family
+        into = None if family is None else to_bytes(family, "family")
         return self._target().put_arrow(as_reader(data), row_key, at, into)
 
 

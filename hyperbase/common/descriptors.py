@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from hyperbase.common.argument_checks import check_items, check_kind, check_mapping
 from hyperbase.common.errors import (
     DoNotRetryIOException,
     IllegalArgumentException,
@@ -23,7 +24,7 @@ from hyperbase.common.errors import (
     NoSuchColumnFamilyException,
     StoreFormatException,
 )
-from hyperbase.common.model import Durability
+from hyperbase.common.model import Durability, to_bytes
 from hyperbase.common.names import (
     MAX_FAMILY_LENGTH,
     RESERVED_NAMESPACES,
@@ -231,7 +232,7 @@ class ColumnFamilyDescriptor:
         """
         changes: dict[str, Any] = {}
         attributes, configuration = dict(self.attributes), dict(self.configuration)
-        for key, value in (options or {}).items():
+        for key, value in {} if options is None else check_mapping(options, "options").items():
             option = parse_text("option name", key)
             lower = option.lower()
             known = _FAMILY_ALIASES.get(lower, lower)
@@ -311,7 +312,8 @@ class TableDescriptor:
     def __post_init__(self) -> None:
         set_field = object.__setattr__
         set_field(self, "name", canonical_table_name(self.name))
-        ordered = tuple(sorted(self.families, key=lambda family: family.name))
+        families = [check_kind(one, ColumnFamilyDescriptor) for one in check_items(self.families, "families")]
+        ordered = tuple(sorted(families, key=lambda family: family.name))
         for before, family in zip((None, *ordered), ordered, strict=False):
             if before is not None and before.name == family.name:
                 raise IllegalArgumentException(
@@ -339,7 +341,7 @@ class TableDescriptor:
         """
         changes: dict[str, Any] = {}
         attributes, configuration = dict(self.attributes), dict(self.configuration)
-        for key, value in (options or {}).items():
+        for key, value in {} if options is None else check_mapping(options, "options").items():
             option = parse_text("option name", key)
             known = _TABLE_ALIASES.get(option.lower(), option.lower())
             if value is None:
@@ -362,12 +364,13 @@ class TableDescriptor:
         """Names of the families, ascending."""
         return tuple(family.name for family in self.families)
 
-    def family(self, name: bytes) -> ColumnFamilyDescriptor:
+    def family(self, name: bytes | str) -> ColumnFamilyDescriptor:
         """The family of that name.
 
         Raises:
             NoSuchColumnFamilyException: the table has none.
         """
+        name = _name_bytes(name)
         for family in self.families:
             if family.name == name:
                 return family
@@ -382,14 +385,15 @@ class TableDescriptor:
         Raises:
             InvalidFamilyOperationException: it exists already, or with ``modify`` does not exist.
         """
-        shown, exists = _shown(family.name), family.name in self.family_names
+        check_kind(family, ColumnFamilyDescriptor)
+        called, exists = _shown(family.name), family.name in self.family_names
         if exists and not modify:
             raise InvalidFamilyOperationException(
-                f"Column family '{shown}' in table '{self.name}' already exists so cannot be added"
+                f"Column family '{called}' in table '{self.name}' already exists so cannot be added"
             )
         if modify and not exists:
             raise InvalidFamilyOperationException(
-                f"Family '{shown}' does not exist, so it cannot be modified"
+                f"Family '{called}' does not exist, so it cannot be modified"
             )
         others = [other for other in self.families if other.name != family.name]
         return replace(self, families=[*others, family])
@@ -511,12 +515,7 @@ def parse_durability(value: Any) -> Durability:
     """
     if isinstance(value, str):
         return Durability[parse_choice("durability", value, Durability.__members__)]
-    try:
-        return Durability(value)
-    except ValueError as error:
-        raise IllegalArgumentException(
-            f"durability must be one of {', '.join(Durability.__members__)}, not {value!r}"
-        ) from error
+    return Durability.of(value)
 
 
 def _take_attribute(
@@ -558,13 +557,7 @@ def _table_option_names() -> set[str]:
 
 
 def _name_bytes(name: object) -> bytes:
-    if isinstance(name, str):
-        return name.encode("utf-8")
-    if isinstance(name, bytes):
-        return name
-    raise IllegalArgumentException(
-        f"column family name must be bytes or str, not {type(name).__name__}: {name!r}"
-    )
+    return to_bytes(name, "column family name")  # type: ignore[arg-type]  # anything else is refused there
 
 
 def _shown(name: bytes) -> str:

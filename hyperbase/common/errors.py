@@ -9,6 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SHOWN_CHARACTERS = 200
+
+
+def shown(value: object) -> str:
+    """A caller's value for a message: its ``repr`` as one line that is not too long, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of thousands of digits, or a class with a mind of its own
+        text = f"a {type(value).__name__} that cannot be shown"
+    text = " ".join(text.split()) if "\n" in text else text
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate cannot be printed
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
 
 class HBaseIOException(OSError):
     """Root of everything the store reports."""
@@ -20,6 +33,10 @@ class DoNotRetryIOException(HBaseIOException):
 
 class IllegalArgumentException(DoNotRetryIOException, ValueError):
     """A value the caller gave is not acceptable."""
+
+
+class WrongTypeException(IllegalArgumentException, TypeError):
+    """An argument of the wrong type: HBase's IllegalArgumentException, and Python's TypeError."""
 
 
 class IllegalStateException(DoNotRetryIOException, ValueError):

@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from hyperbase.common.errors import IllegalArgumentException, IllegalStateException, WrongRowIOException
+from hyperbase.common.argument_checks import check_integer, check_items, check_mapping
+from hyperbase.common.errors import (
+    IllegalArgumentException,
+    IllegalStateException,
+    WrongRowIOException,
+    WrongTypeException,
+    shown,
+)
 
 if TYPE_CHECKING:
     from hyperbase.common.filters import Filter
@@ -51,6 +58,19 @@ class Durability(enum.IntEnum):
     SYNC_WAL = 3  # on disk (this store always fsyncs, HBase only hflushes)
     FSYNC_WAL = 4
 
+    @classmethod
+    def of(cls, value: object) -> Durability:
+        """The durability itself or its number.
+
+        Raises:
+            IllegalArgumentException: neither of them.
+        """
+        try:
+            return cls(value)  # type: ignore[arg-type]  # anything else is refused by it
+        except ValueError:
+            known = ", ".join(cls.__members__)
+            raise IllegalArgumentException(f"durability must be one of {known}, not {shown(value)}") from None
+
 
 class CompareOperator(enum.Enum):
     """How two values are compared. In filters STORED op GIVEN, in check-and-mutate GIVEN op STORED."""
@@ -68,10 +88,10 @@ class CompareOperator(enum.Enum):
         """Accept the operator itself, its symbol (``"=="`` too) or its HBase name (``"LESS"``)."""
         if isinstance(op, CompareOperator):
             return op
-        for member in cls:
+        for member in cls if isinstance(op, str) else ():
             if op in (member.value, member.name) or (op == "==" and member is cls.EQUAL):
                 return member
-        raise IllegalArgumentException(f"unknown compare operator {op!r}: use one of < <= = != >= >")
+        raise IllegalArgumentException(f"unknown compare operator {shown(op)}: use one of < <= = != >= >")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,11 @@ class TimeRange:
     max_timestamp: int = MAX_TIMESTAMP
 
     def __post_init__(self) -> None:
+        for bound in (self.min_timestamp, self.max_timestamp):
+            if isinstance(bound, bool) or not isinstance(bound, int):
+                raise WrongTypeException(f"a bound of a time range must be an integer, not {shown(bound)}")
+            if abs(bound) > MAX_TIMESTAMP:
+                raise IllegalArgumentException(f"Timestamp {shown(bound)} does not fit 64 bits")
         if self.min_timestamp < 0 or self.max_timestamp < 0:
             raise IllegalArgumentException(
                 f"Timestamp cannot be negative. minStamp:{self.min_timestamp}, maxStamp:{self.max_timestamp}"
@@ -130,8 +155,9 @@ class TimeRange:
         """Accept a ``TimeRange``, a pair ``(min, max)`` or ``None``."""
         if value is None or isinstance(value, TimeRange):
             return value
-        low, high = value
-        return cls(low, high)
+        if not isinstance(value, (tuple, list)) or len(value) != 2:
+            raise WrongTypeException(f"a time range is a TimeRange or a pair (min, max), not {shown(value)}")
+        return cls(*value)
 
     @classmethod
     def at(cls, timestamp: int) -> TimeRange:
@@ -144,10 +170,13 @@ def to_bytes(value: bytes | str, what: str = "value") -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8")
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError:  # a lone surrogate
+            raise IllegalArgumentException(f"{what} is no text that UTF-8 knows: {shown(value)}") from None
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
-    raise TypeError(f"{what} must be bytes or str, not {type(value).__name__}: {value!r}")
+    raise WrongTypeException(f"{what} must be bytes or str, not {type(value).__name__}: {shown(value)}")
 
 
 def check_row(row: bytes | str) -> bytes:
@@ -165,11 +194,11 @@ def check_timestamp(timestamp: int | None) -> int | None:
     if timestamp is None:
         return None
     if isinstance(timestamp, bool) or not isinstance(timestamp, int):
-        raise TypeError(f"timestamp must be an integer of milliseconds, not {timestamp!r}")
+        raise WrongTypeException(f"timestamp must be an integer of milliseconds, not {shown(timestamp)}")
     if timestamp < 0:
-        raise IllegalArgumentException(f"Timestamp cannot be negative. ts={timestamp}")
+        raise IllegalArgumentException(f"Timestamp cannot be negative. ts={shown(timestamp)}")
     if timestamp > MAX_TIMESTAMP:
-        raise IllegalArgumentException(f"Timestamp {timestamp} is > {MAX_TIMESTAMP}")
+        raise IllegalArgumentException(f"Timestamp {shown(timestamp)} is > {MAX_TIMESTAMP}")
     return None if timestamp == MAX_TIMESTAMP else timestamp
 
 
@@ -184,7 +213,7 @@ def parse_column(column: Column) -> tuple[bytes, bytes | None]:
     """As ``split_column``, text accepted, an empty family refused."""
     family, qualifier = split_column(to_bytes(column, "column"))
     if not family:
-        raise IllegalArgumentException(f"column {column!r} has no family: write family:qualifier")
+        raise IllegalArgumentException(f"column {shown(column)} has no family: write family:qualifier")
     return family, qualifier
 
 
@@ -209,12 +238,12 @@ class Mutation:
         self.timestamp = check_timestamp(timestamp)
         if ttl_ms is not None and (isinstance(ttl_ms, bool) or not isinstance(ttl_ms, int) or ttl_ms <= 0):
             raise IllegalArgumentException(
-                f"ttl_ms must be a positive number of milliseconds, not {ttl_ms!r}"
+                f"ttl_ms must be a positive number of milliseconds, not {shown(ttl_ms)}"
             )
         if ttl_ms is not None and ttl_ms >= 2**63:  # 8 bytes in the log and in the files
-            raise IllegalArgumentException(f"ttl_ms {ttl_ms} does not fit a signed 64-bit number")
+            raise IllegalArgumentException(f"ttl_ms {shown(ttl_ms)} does not fit a signed 64-bit number")
         self.ttl_ms = ttl_ms
-        self.durability = Durability.USE_DEFAULT if durability is None else Durability(durability)
+        self.durability = Durability.USE_DEFAULT if durability is None else Durability.of(durability)
 
 
 class Put(Mutation):
@@ -294,7 +323,7 @@ class Delete(Mutation):
 def _family_name(family: Column) -> bytes:
     name, qualifier = parse_column(family)
     if qualifier:
-        raise IllegalArgumentException(f"{family!r} names a column where a family is wanted")
+        raise IllegalArgumentException(f"{shown(family)} names a column where a family is wanted")
     return name
 
 
@@ -314,15 +343,15 @@ class Increment(Mutation):
         super().__init__(row, None, ttl_ms, durability)
         self.time_range = TimeRange.of(time_range)
         self.amounts: list[tuple[bytes, bytes, int]] = []
-        for column, amount in (amounts or {}).items():
+        for column, amount in () if amounts is None else check_mapping(amounts, "amounts").items():
             self.add(column, amount)
 
     def add(self, column: Column, amount: int = 1) -> Increment:
         """Add ``amount`` (a signed 64-bit integer) to the column's counter."""
         if isinstance(amount, bool) or not isinstance(amount, int):
-            raise TypeError(f"amount must be an integer, not {amount!r}")
+            raise WrongTypeException(f"amount must be an integer, not {shown(amount)}")
         if not -(2**63) <= amount < 2**63:
-            raise IllegalArgumentException(f"amount {amount} does not fit a signed 64-bit counter")
+            raise IllegalArgumentException(f"amount {shown(amount)} does not fit a signed 64-bit counter")
         self.amounts.append((*_one_column(column), amount))
         return self
 
@@ -345,7 +374,7 @@ class Append(Mutation):
         self.time_range = TimeRange.of(time_range)
         self.return_results = return_results
         self.cells: list[tuple[bytes, bytes, bytes]] = []
-        for column, value in (values or {}).items():
+        for column, value in () if values is None else check_mapping(values, "values").items():
             self.add(column, value)
 
     def add(self, column: Column, value: bytes | str) -> Append:
@@ -362,17 +391,19 @@ class RowMutations:
     def __init__(self, row: bytes | str, mutations: Iterable[Mutation] = ()) -> None:
         self.row = check_row(row)
         self.mutations: list[Mutation] = []
-        for mutation in mutations:
+        for mutation in check_items(mutations, "mutations"):
             self.add(mutation)
 
     def add(self, mutation: Mutation) -> RowMutations:
         """Add a Put, Delete, Increment or Append of the same row."""
         if not isinstance(mutation, Mutation):
-            raise TypeError(f"RowMutations takes Put, Delete, Increment or Append, not {mutation!r}")
+            raise WrongTypeException(
+                f"RowMutations takes Put, Delete, Increment or Append, not {shown(mutation)}"
+            )
         if mutation.row != self.row:
             raise WrongRowIOException(
-                f"The row in the recently added Mutation {mutation.row!r} doesn't match "
-                f"the original one {self.row!r}"
+                f"The row in the recently added Mutation {shown(mutation.row)} doesn't match "
+                f"the original one {shown(self.row)}"
             )
         self.mutations.append(mutation)
         return self
@@ -431,10 +462,12 @@ class CheckAndMutate:
                 "if_matches or if_filter before then()"
             )
         if not isinstance(action, (Mutation, RowMutations)):
-            raise TypeError(f"then() takes Put, Delete, Increment, Append or RowMutations, not {action!r}")
+            raise WrongTypeException(
+                f"then() takes Put, Delete, Increment, Append or RowMutations, not {shown(action)}"
+            )
         if action.row != self.row:
             raise IllegalArgumentException(
-                f"The row of the action {action.row!r} doesn't match the original one {self.row!r}"
+                f"The row of the action {shown(action.row)} doesn't match the original one {shown(self.row)}"
             )
         self.action = action
         return self
@@ -448,14 +481,25 @@ def parse_columns(columns: Iterable[Column] | None) -> tuple[ColumnSpec, ...] | 
     if columns is None:
         return None
     if isinstance(columns, (bytes, str)):
-        raise TypeError(f"columns must be a list of columns, not {columns!r}: write [{columns!r}]")
-    return tuple(parse_column(column) for column in columns) or None
+        raise WrongTypeException(
+            f"columns must be a list of columns, not {shown(columns)}: write [{shown(columns)}]"
+        )
+    return tuple(parse_column(column) for column in check_items(columns, "columns")) or None
 
 
 def _check_integers(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-            raise TypeError(f"{name} must be an integer, not {number!r}")
+            raise WrongTypeException(f"{name} must be an integer, not {shown(number)}")
+        if number is not None and abs(number) > MAX_TIMESTAMP:
+            raise IllegalArgumentException(f"{name} {shown(number)} does not fit 64 bits")
+
+
+def _time_range(span: TimeRange | tuple[int, int]) -> TimeRange:
+    parsed = TimeRange.of(span)
+    if parsed is None:
+        raise WrongTypeException("a time range is a TimeRange or a pair (min, max), not None")
+    return parsed
 
 
 class Query:
@@ -483,11 +527,11 @@ class Query:
         family_time_ranges: Mapping[Column, TimeRange | tuple[int, int]] | None,
     ) -> None:
         self.columns = parse_columns(columns)
-        if versions == "all":
+        if isinstance(versions, str) and versions == "all":
             versions = ALL_VERSIONS
         if isinstance(versions, bool) or not isinstance(versions, int):
-            raise TypeError(f'versions must be an integer or "all", not {versions!r}')
-        self.versions = versions
+            raise WrongTypeException(f'versions must be an integer or "all", not {shown(versions)}')
+        self.versions = min(max(versions, -1), ALL_VERSIONS)
         if timestamp is not None:
             if time_range is not None:
                 raise IllegalArgumentException("give either timestamp or time_range, not both")
@@ -496,18 +540,16 @@ class Query:
         else:
             self.time_range = TimeRange.of(time_range)
         self.filter = filter
-        _check_integers(store_limit=store_limit, store_offset=store_offset)
-        if store_offset < 0:
-            raise IllegalArgumentException(f"store_offset must not be negative: {store_offset}")
+        _check_integers(store_limit=store_limit)
+        check_integer(store_offset, "store_offset", 0)
         self.store_limit = None if store_limit is None or store_limit < 0 else store_limit
         self.store_offset = store_offset
         self.family_time_ranges: dict[bytes, TimeRange] | None = None
-        if family_time_ranges:
-            self.family_time_ranges = {}
-            for family, span in family_time_ranges.items():
-                parsed = TimeRange.of(span)
-                assert parsed is not None
-                self.family_time_ranges[_family_name(family)] = parsed
+        if family_time_ranges is not None:
+            spans = check_mapping(family_time_ranges, "family_time_ranges")
+            self.family_time_ranges = {
+                _family_name(family): _time_range(span) for family, span in spans.items()
+            } or None
 
 
 class Get(Query):
@@ -532,7 +574,7 @@ class Get(Query):
             columns, versions, time_range, timestamp, filter, store_limit, store_offset, family_time_ranges
         )
         if self.versions <= 0:
-            raise IllegalArgumentException(f"versions must be positive, not {versions}")
+            raise IllegalArgumentException(f"versions must be positive, not {shown(versions)}")
 
 
 class Scan(Query):
@@ -593,7 +635,7 @@ class Scan(Query):
             high = prefix_stop(low)
             self.start, self.stop = (high, low) if reverse else (low, high)
             self.start_inclusive, self.stop_inclusive = (False, True) if reverse else (True, False)
-        _check_integers(limit=limit, batch=batch, max_result_bytes=max_result_bytes)
+        _check_integers(limit=limit, batch=batch)
         if limit is not None and limit < 0:
             raise IllegalArgumentException(f"limit must not be negative: {limit}")
         self.limit = limit
@@ -602,9 +644,7 @@ class Scan(Query):
         self.batch = batch
         self.raw = raw
         self.cache_blocks = cache_blocks
-        if max_result_bytes <= 0:
-            raise IllegalArgumentException(f"max_result_bytes must be positive: {max_result_bytes}")
-        self.max_result_bytes = max_result_bytes
+        self.max_result_bytes = check_integer(max_result_bytes, "max_result_bytes", 1)
 
 
 def prefix_stop(prefix: bytes) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 
 DEFAULT_NAMESPACE = "default"
 SYSTEM_NAMESPACE = "hbase"
@@ -54,11 +54,9 @@ def canonical_table_name(name: str | bytes) -> str:
         try:
             name = name.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise IllegalArgumentException(f"Table name must be UTF-8: {name!r}") from error
+            raise IllegalArgumentException(f"Table name must be UTF-8: {shown(name)}") from error
     if not isinstance(name, str):
-        raise IllegalArgumentException(
-            f"Table name must be str or bytes, not {type(name).__name__}: {name!r}"
-        )
+        raise WrongTypeException(f"Table name must be str or bytes, not {type(name).__name__}: {shown(name)}")
     return join_table_name(*split_table_name(name))
 
 
@@ -83,6 +81,8 @@ def check_namespace_name(namespace: str) -> str:
     Raises:
         IllegalArgumentException: it is empty or holds another character.
     """
+    if not isinstance(namespace, str):
+        raise WrongTypeException(f"a namespace's name must be str, not {shown(namespace)}")
     if not namespace:
         raise IllegalArgumentException("Namespace name must not be empty")
     for index, char in enumerate(namespace):

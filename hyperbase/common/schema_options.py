@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, shown
 
 FOREVER = 2**31 - 1  # seconds; a family without expiry
 
@@ -39,6 +39,8 @@ def parse_text(option: str, value: Any) -> str:
         except UnicodeDecodeError as error:
             raise _unfit(option, "text", value) from error
     if isinstance(value, str):
+        if not value.isascii() and value.encode("utf-8", "replace").decode("utf-8") != value:
+            raise _unfit(option, "text", value)  # a lone surrogate
         return value
     raise _unfit(option, "text", value)
 
@@ -52,7 +54,9 @@ def parse_int(option: str, value: Any, limit: int = INT32) -> int:
     except (TypeError, ValueError) as error:
         raise _unfit(option, "an integer", value) from error
     if not -limit - 1 <= number <= limit:
-        raise IllegalArgumentException(f"{option} must be between {-limit - 1} and {limit}, not {number}")
+        raise IllegalArgumentException(
+            f"{option} must be between {-limit - 1} and {limit}, not {shown(number)}"
+        )
     return number
 
 
@@ -99,14 +103,16 @@ def parse_choice(option: str, value: Any, choices: Iterable[str]) -> str:
     upper = text.strip().upper()
     if upper in known:
         return upper
-    raise IllegalArgumentException(f"{option} must be one of {', '.join(known)}, not {value!r}")
+    raise IllegalArgumentException(f"{option} must be one of {', '.join(known)}, not {shown(value)}")
 
 
 def parse_text_mapping(option: str, value: Any) -> dict[str, str]:
     """A mapping of text to text; numbers and booleans become HBase's text for them."""
     if not isinstance(value, Mapping):
         raise _unfit(option, "a mapping of text to text", value)
-    return {parse_text(option, key): plain_text(f"{option} {key!r}", item) for key, item in value.items()}
+    return {
+        parse_text(option, key): plain_text(f"{option} {shown(key)}", item) for key, item in value.items()
+    }
 
 
 def plain_text(option: str, value: Any) -> str:
@@ -124,8 +130,8 @@ def unknown_option(option: str, known: Iterable[str], what: str) -> IllegalArgum
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(option.lower(), by_lower, n=1, cutoff=0.5)
     hint = f"; did you mean {by_lower[close[0]]}?" if close else f"; known options: {', '.join(names)}"
-    return IllegalArgumentException(f"unknown option {option!r} for {what}{hint}")
+    return IllegalArgumentException(f"unknown option {shown(option)} for {what}{hint}")
 
 
 def _unfit(option: str, wanted: str, value: Any) -> IllegalArgumentException:
-    return IllegalArgumentException(f"{option} must be {wanted}, not {type(value).__name__} {value!r}")
+    return IllegalArgumentException(f"{option} must be {wanted}, not {type(value).__name__} {shown(value)}")

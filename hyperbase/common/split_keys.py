@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+from hyperbase.common.argument_checks import check_integer, check_items
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.model import to_bytes
 from hyperbase.common.names import to_string_binary
+
+MAX_REGIONS = 100_000  # of a new table; each is a directory and a row of hbase:meta
 
 
 def check_split_keys(keys: Iterable[bytes | str]) -> list[bytes]:
@@ -19,7 +22,7 @@ def check_split_keys(keys: Iterable[bytes | str]) -> list[bytes]:
     Raises:
         IllegalArgumentException: an empty key, or the same key twice.
     """
-    ordered = sorted(to_bytes(key, "split key") for key in keys)
+    ordered = sorted(to_bytes(key, "split key") for key in check_items(keys, "split keys"))
     if ordered and not ordered[0]:
         raise IllegalArgumentException("Empty split key must not be passed in the split keys.")
     for first, second in pairwise(ordered):
@@ -38,7 +41,7 @@ def uniform_split_keys(start: bytes | str, end: bytes | str, region_count: int) 
         IllegalArgumentException: fewer than three regions, or ``start`` not before ``end``.
     """
     low, high = to_bytes(start, "start key"), to_bytes(end, "end key")
-    if region_count < 3:
+    if check_integer(region_count, "region_count", highest=MAX_REGIONS) < 3:
         raise IllegalArgumentException("Must create at least three regions")
     if low >= high:
         raise IllegalArgumentException("Start key must be smaller than end key")

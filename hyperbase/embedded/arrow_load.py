@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hyperbase.client.arrow_types import to_stored
 from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
 from hyperbase.common.model import MAX_ROW_LENGTH, MAX_TIMESTAMP, Durability, Put
-from hyperbase.embedded.arrow_types import to_stored
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.bulk_load import bulk_load

@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
-from hyperbase.common.errors import IllegalArgumentException, NotServingRegionException
-from hyperbase.common.model import Result, Scan, split_column
-from hyperbase.embedded.arrow_types import ColumnType, column_type
+from hyperbase.client.arrow_layout import CELLS_SCHEMA, WideColumns, check_cells, check_wide, columns_of_cells
+from hyperbase.common.errors import NotServingRegionException
+from hyperbase.common.model import Result, Scan
 from hyperbase.embedded.store import EmbeddedStore
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.read_ahead import read_ahead
@@ -28,7 +29,6 @@ from regionserver.region.region_arrow import (
 )
 from regionserver.region.vector_layout import (
     CELLS_NEED,
-    CELLS_SCHEMA,
     WIDE_NEEDS,
     cells_layout,
     count_rows,
@@ -63,53 +63,25 @@ def scan_arrow(
     source = _Source(store, table, copy.copy(scan))
     source.scan.batch = None  # a row of Results in parts is a row
     if layout == "cells":
-        if types:
-            raise IllegalArgumentException('types are for layout="wide": the values of cells are bytes')
+        check_cells(types)
         return pa.RecordBatchReader.from_batches(CELLS_SCHEMA, source.cells())
-    if scan.raw:
-        raise IllegalArgumentException('a raw scan shows markers and versions: use layout="cells"')
+    check_wide(scan)
     if source.scan.filter is None:
         source.scan.versions = min(source.scan.versions, 1)
-    wide = _Wide.of(columns if columns is not None else source.find_columns(), types)
+    wide = WideColumns.of(columns if columns is not None else source.find_columns(), types)
     if columns is None and wide.columns and source.scan.filter is None:
         source.scan.columns = tuple(wide.columns)  # what is written meanwhile under new names is not shown
     return pa.RecordBatchReader.from_batches(wide.schema, source.wide(wide))
 
 
-@dataclass(frozen=True, slots=True)
-class _Wide:
-    """The columns of a wide table."""
+def _segment_batch(wide: WideColumns, segment: Segment) -> pa.RecordBatch:
+    return wide.batch(*wide_layout(segment.read(WIDE_NEEDS), wide.columns))
 
-    columns: list[tuple[bytes, bytes]]
-    types: list[ColumnType]
-    schema: pa.Schema
 
-    @classmethod
-    def of(cls, names: Sequence[bytes], types: Mapping[bytes, str]) -> _Wide:
-        checked = {name: column_type(kind) for name, kind in types.items()}
-        chosen = [checked.get(name) or column_type("binary") for name in names]
-        fields = [pa.field("row", pa.binary(), nullable=False)]
-        fields += [
-            pa.field(name.decode("utf-8", "backslashreplace"), kind.arrow)
-            for name, kind in zip(names, chosen, strict=True)
-        ]
-        pairs = [(family, qualifier or b"") for family, qualifier in map(split_column, names)]
-        return cls(pairs, chosen, pa.schema(fields))
-
-    def batch(self, rows: pa.Array, values: Iterable[pa.Array]) -> pa.RecordBatch:
-        """Decode the columns."""
-        arrays = [rows]
-        for array, kind, field in zip(values, self.types, list(self.schema)[1:], strict=True):
-            arrays.append(kind.column(array, rows, field.name))
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-    def segment(self, segment: Segment) -> pa.RecordBatch:
-        return self.batch(*wide_layout(segment.read(WIDE_NEEDS), self.columns))
-
-    def results(self, results: Sequence[Result]) -> pa.RecordBatch:
-        """Results as a batch; those with none of the columns are left out."""
-        rows, *values = result_rows(results, self.columns, wide_schema(self.columns)).columns
-        return self.batch(rows, values)
+def _result_batch(wide: WideColumns, results: Sequence[Result]) -> pa.RecordBatch:
+    """Results as a batch; those with none of the columns are left out."""
+    rows, *values = result_rows(results, wide.columns, wide_schema(wide.columns)).columns
+    return wide.batch(rows, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +103,13 @@ class _Source:
         batches = read_ahead(self._segments(), lambda segment: cells_layout(segment.read(CELLS_NEED)))
         return _limited(batches, self.scan.limit)
 
-    def wide(self, wide: _Wide) -> Batches:
+    def wide(self, wide: WideColumns) -> Batches:
         """Batches of ``wide.schema``."""
         if not wide.columns:
             return iter(())
         if not self._vectorised:
-            return _filled(map(wide.results, self._results()))
-        return _limited(read_ahead(self._segments(), wide.segment), self.scan.limit)
+            return _filled(map(partial(_result_batch, wide), self._results()))
+        return _limited(read_ahead(self._segments(), partial(_segment_batch, wide)), self.scan.limit)
 
     def find_columns(self) -> list[bytes]:
         """Every ``family:qualifier`` that the scan shows, sorted: one more pass over the range.
@@ -150,9 +122,7 @@ class _Source:
                 found |= columns
         else:
             for batch in self.cells():
-                pairs = pa.table({"f": batch.column("family"), "q": batch.column("qualifier")})
-                for pair in pairs.group_by(["f", "q"]).aggregate([]).to_pylist():
-                    found.add((pair["f"], pair["q"]))
+                found |= columns_of_cells(batch)
         return [family + b":" + qualifier for family, qualifier in sorted(found)]
 
     def _results(self) -> Iterator[list[Result]]:

@@ -10,7 +10,7 @@ from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, c
 from hyperbase.common.errors import (
     CompactionCancelledException,
     ConstraintException,
-    HBaseIOException,
+    DoNotRetryIOException,
     IllegalArgumentException,
     NamespaceExistException,
     NamespaceNotFoundException,
@@ -277,7 +277,7 @@ class EmbeddedBackend:
             for region in candidates:
                 _refuse_catalog(region.info.table, "split")
             if not store.switches["split"]:
-                raise HBaseIOException(f"Split region {table_or_region} failed due to split switch off")
+                raise DoNotRetryIOException(f"Split region {table_or_region} failed due to split switch off")
             if key is not None:
                 if not key:
                     raise IllegalArgumentException("the split key is empty")
@@ -289,7 +289,9 @@ class EmbeddedBackend:
         store = self.store
         with store.changing(f"merge of {first} and {second}"):
             if not store.switches["merge"]:
-                raise HBaseIOException(f"Merge of {first}, {second} failed as merge switch was set to false")
+                raise DoNotRetryIOException(
+                    f"Merge of {first}, {second} failed as merge switch was set to false"
+                )
             found = []
             for name in (first, second):
                 region = self._find_region(name)

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from hyperbase.common.errors import (
     DoNotRetryIOException,
-    HBaseIOException,
     IllegalArgumentException,
     MergeRegionException,
 )
@@ -49,7 +48,7 @@ def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, for
         if len(key) > MAX_ROW_LENGTH:
             raise IllegalArgumentException(f"Row length {len(key)} is > {MAX_ROW_LENGTH}")
         if key == info.start_key:
-            raise HBaseIOException("should not give a splitkey which equals to startkey!")
+            raise DoNotRetryIOException("should not give a splitkey which equals to startkey!")
         if not info.contains(key):
             raise DoNotRetryIOException(
                 f"Split row is not inside region key range splitKey:{key!r} region: {region.name}"

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperbase.client.admin import SWITCHES
+from hyperbase.common.argument_checks import check_integer
 from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
@@ -32,6 +33,8 @@ from hyperbase.common.errors import (
     StoreFormatException,
     TableNotEnabledException,
     TableNotFoundException,
+    WrongTypeException,
+    shown,
 )
 from hyperbase.common.names import META_TABLE, table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
@@ -479,6 +482,11 @@ def region_directory(info: RegionInfo) -> str:
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:
     """A StoreConfig from the arguments of ``connect``; ``None`` values are the defaults."""
     given = {name: value for name, value in settings.items() if value is not None}
+    for name, value in given.items():
+        if not isinstance(value, (int, float, str)):
+            raise WrongTypeException(f"{name} must be a number, not {shown(value)}")
+        if isinstance(value, int):
+            check_integer(int(value), name)
     derived = derived_flush_size_bytes(given)
     if derived is not None:
         given["memstore_flush_size_bytes"] = derived

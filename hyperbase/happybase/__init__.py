@@ -1,15 +1,16 @@
-"""HappyBase's API on Hyperbase: ``import hyperbase.happybase as happybase``, and no server is needed.
+"""HappyBase's API on Hyperbase: ``import hyperbase.happybase as happybase``.
 
-A Connection opens the directory named by ``store``, by the environment variable HYPERBASE_STORE, or
-``./data``. Connections of one process to one directory share its store, so pools and threads work.
+``Connection(host, port)`` reaches a server, port 16000 by default. With ``store``, or the environment
+variable HYPERBASE_STORE, it opens a directory in this process, and no server is needed: connections of one
+process to one directory share its store, so pools and threads work.
 """
 
 from hyperbase import __version__
+from hyperbase.client.network.address import DEFAULT_PORT
 from hyperbase.happybase.batch import Batch
 from hyperbase.happybase.connection import (
     DEFAULT_COMPAT,
     DEFAULT_HOST,
-    DEFAULT_PORT,
     DEFAULT_PROTOCOL,
     DEFAULT_TRANSPORT,
     Connection,

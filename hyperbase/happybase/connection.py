@@ -1,16 +1,19 @@
-"""HappyBase's Connection: the arguments of a Thrift connection, served by an embedded store."""
+"""HappyBase's Connection: the arguments of a Thrift connection, for a Hyperbase server or a directory."""
 
 from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hyperbase.client.connection import Connection as ClientConnection
 from hyperbase.client.connection import Name
 from hyperbase.client.location import local_path
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.client.network.address import DEFAULT_PORT, is_server_url, join_address, parse_servers
+from hyperbase.client.network.opening import server_opener
+from hyperbase.common.errors import IllegalArgumentException, shown
 from hyperbase.happybase.table import Table
 
 if TYPE_CHECKING:
@@ -21,28 +24,31 @@ THRIFT_TRANSPORTS = ("buffered", "framed")
 THRIFT_PROTOCOLS = ("binary", "compact")
 
 DEFAULT_HOST = "localhost"
-DEFAULT_PORT = 9090
+THRIFT_PORT = 9090  # HappyBase's default
 DEFAULT_TRANSPORT = "buffered"
 DEFAULT_COMPAT = "0.98"
 DEFAULT_PROTOCOL = "binary"
-DEFAULT_STORE = "./data"
 STORE_VARIABLE = "HYPERBASE_STORE"
 
 
 class Connection(ClientConnection):
-    """A connection as HappyBase makes them, to a store in this process.
+    """A connection as HappyBase makes them: to a server, or to a store in this process.
 
     Args:
-        host, port: as defaults say (or ``None``), unless ``store`` names the store.
-        timeout, transport, protocol: checked as in HappyBase, without effect: nothing goes over a network.
-        autoconnect: open the store now, not at ``open()``.
+        host, port: the server, unless ``store`` says otherwise. HappyBase's own default port, 9090, is that
+            of HBase's Thrift gateway; here it means the server's, 16000, as ``None`` does.
+        timeout: milliseconds an operation may take, retries included; 60 s when ``None``.
+        transport, protocol: checked as in HappyBase, without effect: nothing speaks Thrift.
+        autoconnect: connect now, not at ``open()``.
         table_prefix, table_prefix_separator: put before the name of every table.
         compat: HBase's version; old ones refuse some arguments of ``Table.scan``.
-        store: the store's directory. Else the environment variable HYPERBASE_STORE, else ``./data``.
+        store: a store's directory, to open it in this process, or servers as ``hyperbase://host:port``. Else
+            the environment variable HYPERBASE_STORE.
 
     Raises:
-        IllegalArgumentException (a ValueError): an unknown mode, or a server is named and no store.
-        TypeError: a prefix or separator that is no text. StoreLockedException: another process has the store.
+        IllegalArgumentException (a ValueError): an unknown mode, or no such port, store or timeout.
+        TypeError: a prefix or separator that is no text. ConnectException: no server is there.
+        StoreLockedException: another process has the directory open.
     """
 
     table_class = Table
@@ -67,10 +73,10 @@ class Connection(ClientConnection):
         self.port = port or DEFAULT_PORT
         self.timeout = timeout
         self.compat = compat
-        self.store = choose_store(store, self.host, self.port)
+        self.store, opener = choose_store(store, self.host, self.port, timeout)
         self.transport = Transport(self)
         super().__init__(
-            partial(_open_store, self.store),
+            opener,
             autoconnect=autoconnect,
             table_prefix=table_prefix,
             table_prefix_separator=table_prefix_separator,
@@ -101,17 +107,29 @@ class Transport:
             connection.close()
 
 
-def choose_store(store: str | os.PathLike[str] | None, host: str, port: int | str) -> str:
-    """The directory to open: the argument, the environment, or the default if no server is asked for."""
+def choose_store(
+    store: str | os.PathLike[str] | None, host: str, port: int | str, timeout: float | None
+) -> tuple[str, Callable[[], Backend]]:
+    """The directory or URL that the argument, the environment, or host and port name, and what opens it."""
     named = store or os.environ.get(STORE_VARIABLE)
-    if named:
-        return local_path(named)
-    if host not in (DEFAULT_HOST, "127.0.0.1", "::1") or str(port) != str(DEFAULT_PORT):
-        raise IllegalArgumentException(
-            f"cannot connect to {host}:{port}: network connections arrive with the server. Today a store is "
-            f"opened in this process: give store='./data', or set {STORE_VARIABLE}"
-        )
-    return local_path(DEFAULT_STORE)
+    if named and not is_server_url(named):
+        directory = local_path(named)
+        return directory, partial(_open_store, directory)
+    url = str(named) if named else server_url(host, port)
+    settings: dict[str, float] = {}
+    if timeout is not None:
+        if not timeout > 0:
+            raise IllegalArgumentException(f"'timeout' must be a positive number of ms, not {timeout!r}")
+        settings["operation_timeout_s"] = timeout / 1000
+    return url, server_opener(url, False, settings)
+
+
+def server_url(host: str, port: int | str) -> str:
+    """The URL of a server as HappyBase programs name it."""
+    number = DEFAULT_PORT if str(port) == str(THRIFT_PORT) else port
+    url = "hyperbase://" + join_address(f"[{host}]" if ":" in host else host, int(number))
+    parse_servers(url)
+    return url
 
 
 def _open_store(path: str) -> Backend:
@@ -122,4 +140,4 @@ def _open_store(path: str) -> Backend:
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {value!r}")
+        raise IllegalArgumentException(f"'{name}' must be one of {', '.join(choices)}, not {shown(value)}")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.happybase.connection import Connection
 
 
@@ -32,7 +32,7 @@ class ConnectionPool:
 
     def __init__(self, size: int, **kwargs: Any) -> None:
         if not isinstance(size, int):
-            raise TypeError(f"the pool's 'size' must be an integer, not {size!r}")
+            raise WrongTypeException(f"the pool's 'size' must be an integer, not {shown(size)}")
         if size < 1:
             raise IllegalArgumentException(f"the pool's 'size' must be greater than zero, not {size}")
         # Last in, first out: the connection used last is the one most likely to be open.

@@ -8,6 +8,7 @@ from typing import Any
 
 from hyperbase.client.requests import Columns, Row, RowDict
 from hyperbase.client.table import Table as ClientTable
+from hyperbase.common.errors import WrongTypeException, shown
 from hyperbase.common.model import FilterLike
 
 
@@ -24,7 +25,7 @@ class Table(ClientTable):
     ) -> Any:
         """As ``hyperbase.Table.rows``; for no rows at all HappyBase returns ``{}``, not ``[]``."""
         if columns is not None and not isinstance(columns, (tuple, list)):
-            raise TypeError(f"'columns' must be a tuple or list, not {columns!r}")
+            raise WrongTypeException(f"'columns' must be a tuple or list, not {shown(columns)}")
         wanted = list(rows)
         return super().rows(wanted, columns, timestamp, include_timestamp, versions) if wanted else {}
 

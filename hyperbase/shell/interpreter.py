@@ -238,7 +238,9 @@ class Interpreter:
     @staticmethod
     def _exit(arguments: list[object]) -> object:
         code = arguments[0] if arguments else 0
-        raise LeaveShell(code if isinstance(code, int) and 0 <= code < 256 else 1 if code is False else 0)
+        if isinstance(code, bool):
+            raise LeaveShell(0 if code else 1)
+        raise LeaveShell(code if isinstance(code, int) and 0 <= code < 256 else 0)
 
     def _puts(self, arguments: list[object]) -> None:
         for value in arguments or [""]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+import warnings
 from collections.abc import Sequence
 
 import hyperbase
@@ -45,10 +47,12 @@ def run_shell(
     target = resolve(words, data)
     epoch = _settings(defines)
     standard_streams()
+    warnings.simplefilter("ignore")  # a regular expression that is odd is the user's own
     if debug:
         logging.getLogger("hyperbase").setLevel(logging.DEBUG)
     batch = noninteractive or bool(commands)
     typed = not batch and sys.stdin.isatty() and sys.stdout.isatty()
+    started = time.perf_counter()
     with hyperbase.connect(target.location) as connection:
         session = Session(
             connection,
@@ -61,6 +65,7 @@ def run_shell(
             local="://" not in target.location,
             arguments=target.arguments,
         )
+        session.open_seconds = time.perf_counter() - started
         interpreter = Interpreter(session)
         if batch:
             return _run_batches(interpreter, target.script, commands)

@@ -22,6 +22,7 @@ Use "help" to get list of supported commands.
 Use "exit" to quit this interactive shell.
 For Reference, please see docs/shell.md
 Version {version}
+Took {seconds:.4f} seconds
 """
 
 
@@ -100,8 +101,8 @@ def run_one(interpreter: Interpreter, text: str, missing: ShellError | None = No
         interpreter.run(text)
     except LeaveShell as leaving:
         return leaving.code
-    except KeyboardInterrupt:
-        interpreter.session.say("")
+    except KeyboardInterrupt:  # told already
+        pass
     except (ShellError, CommandFailed) as error:
         name = error.ruby_name if isinstance(error, ShellError) else "Error"
         interpreter.session.say(f"{name}: {error}")
@@ -111,8 +112,7 @@ def run_one(interpreter: Interpreter, text: str, missing: ShellError | None = No
 
 def print_banner(session: Session) -> None:
     """What an interactive session begins with."""
-    session.out.write(BANNER.format(version=hyperbase.__version__))
-    session.say()
+    session.out.write(BANNER.format(version=hyperbase.__version__, seconds=session.open_seconds))
 
 
 def run_piped(interpreter: Interpreter, source: TextIO) -> int:

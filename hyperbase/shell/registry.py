@@ -99,7 +99,7 @@ def register_later(group: str, commands: Iterable[tuple[str, str, str]]) -> None
         def run(shell: object, *arguments: object, name: str = name) -> None:
             raise NotYetError(f"{name} is not in this version of the shell yet")
 
-        _register(Command(name, group, run, text, (example,), (), False, False, 0, None))
+        _register(Command(name, group, run, text, (example,), (), name == "snapshot", False, 0, None))
 
 
 def _register(entry: Command) -> None:

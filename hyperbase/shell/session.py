@@ -55,6 +55,7 @@ class Session:
         self.colours = colours
         self.epoch = epoch
         self.local = local
+        self.open_seconds = 0.0  # what opening the store took
         self.arguments = arguments or []
         self.interrupts = Interrupts()
         self.variables: dict[str, object] = {}

@@ -20,7 +20,7 @@ from prompt_toolkit.styles import Style
 from hyperbase.shell import completion
 from hyperbase.shell.highlight import highlight
 from hyperbase.shell.interpreter import Interpreter
-from hyperbase.shell.modes import incomplete, print_banner, prompt_text, run_one
+from hyperbase.shell.modes import print_banner, prompt_text, run_one, statements
 from hyperbase.shell.session import Session
 
 HISTORY_VARIABLE = "HYPERBASE_SHELL_HISTORY"
@@ -108,12 +108,11 @@ def run_terminal(interpreter: Interpreter) -> int:
         except EOFError:
             return 0
         number += 1 + line.count("\n")
-        pending += line + "\n"
-        if not line.strip() and pending.strip() == "":
-            pending = ""
-            continue
-        if incomplete(pending) is None:
-            code = run_one(interpreter, pending)
+        typed, pending = pending + line + "\n", ""
+        for text, missing in statements(typed.splitlines(keepends=True)):  # what was pasted may be several
+            if missing is not None:
+                pending = text
+                break
+            code = run_one(interpreter, text)
             if code is not None:
                 return code
-            pending = ""

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -25,6 +24,7 @@ import hyperbase
 from hyperbase.common.config import ServerConfig, Settings
 from hyperbase.common.errors import HBaseIOException, StoreFormatException, StoreLockedException
 from hyperbase.common.logs import set_up_logging
+from hyperbase.standalone.process import tune_process
 from hyperbase.standalone.server_file import ServerFile, process_identity, read_server_file
 
 if TYPE_CHECKING:
@@ -69,19 +69,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> int:
         raise ServerStartError(
             f"the log file {config.log_file} cannot be opened: {error.strerror}"
         ) from error
-    _raise_file_limit()
+    tune_process()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, announce))
-
-
-def _raise_file_limit() -> None:
-    """Every connection is an open file, and so is every StoreFile: take as many as the system grants."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError) as error:
-            logger.warning("open files stay limited soft=%d hard=%d error=%s", soft, hard, error)
 
 
 def _resolved(config: ServerConfig) -> ServerConfig:
@@ -187,11 +177,12 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> int:
         if not stop.wanted:
             entry.write()
             logger.info(
-                "started data=%s rpc=%s pid=%d version=%s took_ms=%d",
+                "started data=%s rpc=%s pid=%d version=%s replayed_rows=%d took_ms=%d",
                 config.data_dir,
                 entry.endpoints.get("rpc", ""),
                 entry.pid,
                 entry.version,
+                server.replayed_rows,
                 (time.monotonic() - began) * 1000,
             )
             for line in _endpoint_lines(config, server):

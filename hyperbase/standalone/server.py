@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from regionserver.server.arrow_service import ArrowService
 from regionserver.server.region_service import RegionService, priority_of
 from regionserver.server.scans import ScanService
 from regionserver.server.streams import StreamTable
+from regionserver.server.syncs import Syncs
 from regionserver.server.work import Completions, WorkPool
 
 logger = logging.getLogger(__name__)
@@ -39,9 +39,7 @@ T = TypeVar("T")
 WAITING_PIECES = 10_000  # of reads and scans; each holds little
 WAITING_UPLOADS = 64
 BLOCKED_WRITES = 256  # that wait for memory; more are refused
-# How long a thread may hold the interpreter while another wants it: the loop's answers wait no longer.
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
-SWITCH_INTERVAL_S = 0.0005
 
 
 class StandaloneServer:
@@ -66,13 +64,17 @@ class StandaloneServer:
         host, port = self.address
         return {"rpc": f"hyperbase://{f'[{host}]' if ':' in host else host}:{port}"}
 
+    @property
+    def replayed_rows(self) -> int:
+        """Rows that the start took from the log; 0 after a clean stop."""
+        return 0 if self._backend is None else self._backend.store.engine.replayed_rows
+
     async def start(self) -> None:
         """Listen, open the store, serve. Who connects meanwhile waits.
 
         Raises:
             OSError: the address cannot be bound. HBaseIOException: the store does not open.
         """
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.address = await self.rpc.listen(self.config.bind, self.config.port)
         name = ServerName(self._advertised_host(), self.address[1], self.startcode)
         try:
@@ -108,9 +110,11 @@ class StandaloneServer:
         writes = WorkPool("write", config.handler_threads, BLOCKED_WRITES, completions)
         admin = WorkPool("admin", config.admin_threads, config.max_admin_requests, completions)
         uploads = WorkPool("upload", config.handler_threads, WAITING_UPLOADS, completions)
-        self._pools = [reads, writes, admin, uploads]
+        meta_reads = WorkPool("meta", 1, config.max_meta_requests, completions)
+        self._pools = [reads, writes, admin, uploads, meta_reads]
         streams = StreamTable(
             reads,
+            meta_reads,
             completions,
             lease_s=config.scanner_lease_s,
             max_streams=config.max_scanners,
@@ -120,7 +124,9 @@ class StandaloneServer:
         coordination.register_server(name)
         coordination.become_master(name)
         coordination.set_meta_location(name)
-        regions = RegionService(engine, str(name), completions, reads, writes, allow_all)
+        assert engine.wal is not None
+        syncs = Syncs(engine.wal, loop, completions, self.rpc)
+        regions = RegionService(engine, str(name), completions, reads, writes, allow_all, streams, syncs)
         scans = ScanService(regions.readable, streams)
         arrow = ArrowService(regions.readable, streams, reads)
         arrow_puts = ArrowPutService(self._backend.table, uploads, completions, allow_all)
@@ -128,19 +134,27 @@ class StandaloneServer:
         for service in (regions, scans, arrow, arrow_puts, master):
             self.rpc.add_handlers(service.handlers())
         self._streams = streams
-        self._leases = asyncio.ensure_future(self._watch_leases(streams))
+        self._leases = asyncio.ensure_future(self._watch_leases(streams, arrow_puts))
 
-    async def _watch_leases(self, streams: StreamTable) -> None:
+    async def _watch_leases(self, streams: StreamTable, uploads: ArrowPutService) -> None:
         interval = min(1.0, self.config.scanner_lease_s / 4)
         while True:
             await asyncio.sleep(interval)
             streams.end_idle(self.rpc.now())
+            uploads.end_idle(self.rpc.now(), self.config.scanner_lease_s)
+
+    def _held_read_points(self) -> int:
+        """What scanners keep flushes and compactions from dropping."""
+        if self._backend is None:
+            return 0
+        return sum(region.read_points.held for region in list(self._backend.store.engine.regions.values()))
 
     def _metrics(self) -> dict[str, float]:
         return {
             "numOpenConnections": len(self.rpc.connections),
             "numActiveHandler": sum(self.rpc.in_flight),
             "numOpenScanners": len(self._streams or ()),
+            "numHeldReadPoints": self._held_read_points(),
             "exceptions.callQueueTooBig": self.rpc.refused_calls,
         }
 

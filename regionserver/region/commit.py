@@ -83,17 +83,22 @@ class Commit:
             raise self.error
         return self.result
 
+    def watch(self, callback: Callable[[Commit], None]) -> bool:
+        """Have ``callback(commit)`` called once done, by who syncs; ``False``: it is done already.
+
+        Nobody is asked to sync: that is the caller's business.
+        """
+        with self.region.lock:
+            if self._done:
+                return False
+            if self._callbacks is None:
+                self._callbacks = []
+            self._callbacks.append(callback)
+            return True
+
     def add_done_callback(self, callback: Callable[[Commit], None]) -> None:
         """Call ``callback(commit)`` once done: at once if it is, else from the thread that syncs."""
-        with self.region.lock:
-            if not self._done:
-                if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(callback)
-                pending = True
-            else:
-                pending = False
-        if not pending:
+        if not self.watch(callback):
             callback(self)
         elif self.logged:
             self.region.request_sync()

@@ -83,6 +83,7 @@ class Engine:
         self._chores = Chores(self, config.janitor_interval_s)
         self._recovery: LogRecovery | None = None
         self.closed = False
+        self.replayed_rows = 0  # of the log, when the store was opened
         self._reads_seen = 0  # what the flusher looks at to decide whether to give way
 
     # -- opening -----------------------------------------------------------------------------
@@ -113,6 +114,7 @@ class Engine:
                 if record.sequence_id > region.manifest.flushed_sequence_id:
                     rows += region.replay(record.payload)
         self._recovery = recovery
+        self.replayed_rows += rows
         return rows
 
     def start(self) -> None:

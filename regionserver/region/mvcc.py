@@ -31,6 +31,12 @@ class ReadPoints:
             if self._held[point] <= 0:
                 del self._held[point]
 
+    @property
+    def held(self) -> int:
+        """How many readers hold one."""
+        with self._lock:
+            return sum(self._held.values())
+
     def smallest(self) -> int:
         """The oldest read point in use: nothing that it sees may be dropped."""
         with self._lock:

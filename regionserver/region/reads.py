@@ -118,8 +118,8 @@ class ReadPlan:
         forever = schema.time_to_live >= FOREVER_SECONDS or self.raw
         if self.raw:
             cap = query.versions
-        elif self.filter is not None:
-            cap = schema.max_versions
+        elif self.filter is not None and not schema.new_version_behavior:
+            cap = schema.max_versions  # the versions asked for are counted behind the filter
         else:
             cap = min(query.versions, schema.max_versions)
         return FamilyRead(

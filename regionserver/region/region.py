@@ -262,12 +262,12 @@ class Region:
         rows: Sequence[LoweredRow],
         durability: Durability,
         nonce: Nonce | None = None,
-        also: int | None = None,
+        also: Sequence[int] = (),
     ) -> Commit:
         """Write lowered rows, in order, as one group with one sync. Returns at once.
 
         What the nonce (with a number for each row: each row's) says was applied before is not applied again,
-        nor are any of the rows if the client's number ``also`` was: they are a part of that mutation.
+        nor are any of the rows if one of the client's numbers ``also`` was: they are a part of that mutation.
         """
         services = self.services
         if services.wal is None:
@@ -277,7 +277,7 @@ class Region:
             self._check_open()
             now = self.stamp(rows)  # may let go of the lock for a moment: what has to hold is checked after
             if nonce is not None:
-                if also is not None and self.nonces.seen(nonce[0], also)[0]:
+                if any(self.nonces.seen(nonce[0], number)[0] for number in also):
                     return self.answered(None)
                 if isinstance(nonce[1], tuple):
                     nonce, rows = self.nonces.unseen(nonce, rows)

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from hyperbase.client.arrow_layout import CELLS_SCHEMA, columns_of_cells
 from hyperbase.common.model import Result, Scan, split_column
 from regionserver.region.read_ahead import read_ahead
 from regionserver.region.region import Region
 from regionserver.region.vector_layout import (
     CELLS_NEED,
-    CELLS_SCHEMA,
     NAMES_NEED,
     WIDE_NEEDS,
     cells_layout,
@@ -82,9 +82,7 @@ def shown_columns(region: Region, scan: Scan) -> set[Column]:
             found |= columns
         return found
     for part in arrow_parts(region, scan, None):
-        pairs = pa.table({"f": part.batch.column("family"), "q": part.batch.column("qualifier")})
-        for pair in pairs.group_by(["f", "q"]).aggregate([]).to_pylist():
-            found.add((pair["f"], pair["q"]))
+        found |= columns_of_cells(part.batch)
     return found
 
 

@@ -14,20 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hyperbase.client.arrow_layout import CELLS_SCHEMA
 from regionserver.region.vector_scan import Piece
 from regionserver.storage.cells import PUT
 from regionserver.storage.store_file_format import QUALIFIER, TIMESTAMP, VALUE
-
-CELLS_SCHEMA = pa.schema(
-    [
-        pa.field("row", pa.binary(), nullable=False),
-        pa.field("family", pa.binary(), nullable=False),
-        pa.field("qualifier", pa.binary(), nullable=False),
-        pa.field("timestamp", pa.int64(), nullable=False),
-        pa.field("type", pa.uint8(), nullable=False),
-        pa.field("value", pa.binary(), nullable=False),
-    ]
-)
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

@@ -14,7 +14,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from hyperbase.common.authorization import WRITE, Authorizer
-from hyperbase.common.errors import CallCancelledException, HBaseIOException, IllegalArgumentException
+from hyperbase.common.errors import (
+    CallCancelledException,
+    CallTimeoutException,
+    HBaseIOException,
+    IllegalArgumentException,
+)
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.rpc.server import Handler
@@ -44,6 +49,7 @@ class ArrowPutService:
     ) -> None:
         self._table = table
         self._uploads = uploads
+        self._open: set[_Upload] = set()
         self._completions = completions
         self._authorize = authorize
 
@@ -67,21 +73,35 @@ class ArrowPutService:
         self._uploads.run(
             call, lambda: self._table(table_name).put_arrow(upload.reader(), row_key, timestamp, family)
         )
+        self._open.add(upload)
         call.item(AHEAD)
         return PENDING
+
+    def end_idle(self, now: float, lease_s: float) -> None:
+        """End the uploads that wait for a client that has sent nothing for the lease: they hold threads."""
+        for upload in list(self._open):
+            if upload.call.done:
+                self._open.discard(upload)
+            elif upload.idle and now - upload.heard_at > lease_s:
+                upload.call.fail(
+                    CallTimeoutException(f"the upload was idle for more than {lease_s:g} s and was ended")
+                )
+                upload.cancel()
 
 
 class _Upload:
     """DATA messages on their way to the thread that loads them."""
 
     def __init__(self, call: Call, completions: Completions) -> None:
-        self._call = call
+        self.call = call
+        self.heard_at = call.connection.server.now()
         self._completions = completions
         self._queue: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
         self._waiting = 0  # the loop's count of what was sent and not taken
 
     def put(self, data: Any) -> None:
         """A DATA message came; on the loop."""
+        self.heard_at = self.call.connection.server.now()
         self._waiting += 1
         if data is not None and type(data) is not bytes:
             self._queue.put(IllegalArgumentException("malformed request: DATA is bytes or nil"))
@@ -92,13 +112,19 @@ class _Upload:
         else:
             self._queue.put(data)
 
+    @property
+    def idle(self) -> bool:
+        """Everything that was sent is taken."""
+        return not self._waiting
+
     def cancel(self) -> None:
         """The client is gone: what was not loaded is not."""
         self._queue.put(CallCancelledException("the upload was cancelled"))
 
     def _took(self) -> None:
         self._waiting -= 1
-        self._call.item(1)
+        self.heard_at = self.call.connection.server.now()
+        self.call.item(1)
 
     def _messages(self) -> Iterator[bytes]:
         while True:

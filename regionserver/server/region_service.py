@@ -7,7 +7,7 @@ to threads. Scans are in ``scans.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from hyperbase.common.authorization import READ, WRITE, Authorizer
@@ -51,12 +51,15 @@ from regionserver.region.engine import Engine
 from regionserver.region.mutations import CheckOutcome, submit_check, submit_mutation
 from regionserver.region.nonces import Nonce
 from regionserver.region.region import Region
+from regionserver.server.streams import StreamTable
+from regionserver.server.syncs import Syncs
 from regionserver.server.work import Completions, WorkPool
 from regionserver.storage.edits import LoweredRow
 from regionserver.storage.store_file import BlockNotCachedError
 
 T = TypeVar("T")
 
+_GET_FILTER = 5  # its place in an encoded Get
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
 _META_ID = META_REGION.id16
@@ -84,8 +87,11 @@ class RegionService:
         reads: WorkPool,
         writes: WorkPool,
         authorize: Authorizer,
+        streams: StreamTable,
+        syncs: Syncs,
     ) -> None:
-        self._engine = engine
+        self._streams = streams
+        self._syncs = syncs
         self._regions = engine.regions
         self._server_name = server_name
         self._completions = completions
@@ -158,6 +164,8 @@ class RegionService:
         region = self.readable(call, region_id)
         get = decode_get(fields)
         _check_range(region, get.row)
+        if get.filter is not None:  # may take its time
+            return self._read_in_thread(call, lambda: region.get(get))
         try:
             return self._answer(call, region.get(get, load=False))
         except BlockNotCachedError:
@@ -192,13 +200,18 @@ class RegionService:
         def read(load: bool) -> list[Any]:
             return [self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work]
 
-        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS:
+        if sum(len(gets) for _, _, gets in work) <= INLINE_GETS and not any(
+            type(get) is not bytes and get[_GET_FILTER] is not None for _, _, gets in work for get in gets
+        ):
             try:
-                self._reply_parts(call, read(False))
+                *first, last = _answer_parts(read(False))
+                for part in first:
+                    call.item(part)
+                call.reply(last)
                 return PENDING
             except BlockNotCachedError:
                 pass
-        self._reads.run(call, lambda: read(True), lambda parts: self._reply_parts(call, parts))
+        self._streams.answer(call, _Parts(lambda: _answer_parts(read(True))))
         return PENDING
 
     def _get_group(self, call: Call, index: int, region_id: Any, gets: Any, load: bool) -> Any:
@@ -217,34 +230,6 @@ class RegionService:
             return index, OK, results
         except HBaseIOException as error:
             return (index, *as_fault(error))
-
-    @staticmethod
-    def _reply_parts(call: Call, parts: Sequence[Any]) -> None:
-        """Reply with the groups' Results, in several messages when they are many bytes."""
-        size = 0
-        out: list[Any] = []
-        for index, kind, results in parts:
-            if kind != OK:
-                out.append((index, kind, results))
-                continue
-            chunk: list[Result] = []
-            for result in results:
-                weight = sum(map(len, result.values))
-                if size + weight > MAX_ANSWER_BYTES and (chunk or out):
-                    out.append((index, OK, encode_results(chunk)))
-                    call.item(out)
-                    if call.done:  # nobody takes the rest
-                        return
-                    out, chunk, size = [], [], 0
-                if weight > MAX_ANSWER_BYTES:
-                    *first, result = result_pieces(result)
-                    for piece in first:
-                        call.item([(index, OK, encode_results([piece]))])
-                    weight = sum(map(len, result.values))
-                size += weight
-                chunk.append(result)
-            out.append((index, OK, encode_results(chunk)))
-        call.reply(out)
 
     # -- plain puts --------------------------------------------------------------------------------------
 
@@ -281,19 +266,23 @@ class RegionService:
             return
         number, also = _nonce(call, nonce)
 
-        def submit() -> None:
-            region.submit_rows(rows, durability, number, also).add_done_callback(
-                lambda commit: self._completions.post(answers.settle, index, commit.error, failures)
-            )
+        def settle(commit: Commit) -> None:
+            self._completions.post(answers.settle, index, commit.error, failures)
+
+        def submit() -> Commit:
+            return region.submit_rows(rows, durability, number, also)
 
         if region.would_wait([row[0] for row in rows]):
             self._writes.run(
                 call,
-                lambda: self._guarded(submit, lambda error: answers.done(index, as_fault(error))),
+                lambda: self._guarded(
+                    lambda: submit().add_done_callback(settle),
+                    lambda error: answers.done(index, as_fault(error)),
+                ),
                 lambda _: None,
             )
         else:
-            submit()
+            self._syncs.when_durable(submit(), settle)
 
     def _guarded(self, work: Callable[[], None], failed: Callable[[HBaseIOException], None]) -> None:
         """Work in a thread whose failure concerns one group of a call only."""
@@ -329,7 +318,13 @@ class RegionService:
         _check_range(region, action.row)
         number, _ = _nonce(call, nonce)
         self._submit(
-            call, region, action.row, lambda: submit_check(region, action, number), _encode_outcome, True
+            call,
+            region,
+            action.row,
+            lambda: submit_check(region, action, number),
+            _encode_outcome,
+            reads=True,
+            in_thread=action.filter is not None,  # it may take its time
         )
         return PENDING
 
@@ -341,6 +336,7 @@ class RegionService:
         submit: Callable[[], Commit],
         encode: Callable[[Any], Any],
         reads: bool,
+        in_thread: bool = False,
     ) -> None:
         """Submit a mutation; its answer comes when it is durable. ``reads``: it reads the row before."""
         post = self._completions.post
@@ -354,10 +350,10 @@ class RegionService:
             else:
                 call.reply(encode(commit.result))
 
-        if region.would_wait((row,)) or (reads and region.would_read_disk(row)):
+        if in_thread or region.would_wait((row,)) or (reads and region.would_read_disk(row)):
             self._writes.run(call, lambda: submit().add_done_callback(done), lambda _: None)
         else:
-            submit().add_done_callback(done)
+            self._syncs.when_durable(submit(), done)
 
     # -- batches -----------------------------------------------------------------------------------------
 
@@ -368,9 +364,17 @@ class RegionService:
         self._writes.run(
             call,
             lambda: [self._run_group(call, index, region_id, items) for index, region_id, items in prepared],
-            lambda parts: _reply_outcomes(call, parts),
+            lambda groups: self._reply_outcomes(call, groups),
         )
         return PENDING
+
+    def _reply_outcomes(self, call: Call, groups: list[Any]) -> None:
+        """In one message, or no faster than they are read when they are many bytes."""
+        results = (r for _, kind, outcomes in groups if kind == OK for r in outcomes if isinstance(r, Result))
+        if sum(len(value) for result in results for value in result.values) <= MAX_ANSWER_BYTES:
+            call.reply(next(_outcome_parts(groups)))
+        else:
+            self._streams.answer(call, _Parts(lambda: _outcome_parts(groups)))
 
     def _run_group(self, call: Call, index: int, region_id: Any, items: Any) -> Any:
         try:
@@ -384,6 +388,53 @@ class RegionService:
             return index, OK, run_actions(region, actions, nonces)
         except HBaseIOException as error:
             return (index, *as_fault(error))
+
+
+class _Parts:
+    """The parts of a large answer; the thread that makes the first one reads."""
+
+    def __init__(self, read: Callable[[], Iterator[list[Any]]]) -> None:
+        self._read: Callable[[], Iterator[list[Any]]] | None = read
+        self._parts: Iterator[list[Any]] = iter(())
+        self._next: list[Any] | None = None
+
+    def next_part(self) -> tuple[Any, bool]:
+        """The next list; the last one is END's."""
+        if self._read is not None:
+            self._parts, self._read = self._read(), None
+            self._next = next(self._parts)
+        part, self._next = self._next, next(self._parts, None)
+        return part, self._next is None
+
+    def close(self) -> None:
+        """Let go of the Results."""
+        self._parts, self._next = iter(()), None
+
+
+def _answer_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+    """The groups' Results in lists, one or more, none of which is too large for a message."""
+    size = 0
+    out: list[Any] = []
+    for index, kind, results in groups:
+        if kind != OK:
+            out.append((index, kind, results))
+            continue
+        chunk: list[Result] = []
+        for result in results:
+            weight = sum(map(len, result.values))
+            if size + weight > MAX_ANSWER_BYTES and (chunk or out):
+                out.append((index, OK, encode_results(chunk)))
+                yield out
+                out, chunk, size = [], [], 0
+            if weight > MAX_ANSWER_BYTES:
+                *first, result = result_pieces(result)
+                for piece in first:
+                    yield [(index, OK, encode_results([piece]))]
+                weight = sum(map(len, result.values))
+            size += weight
+            chunk.append(result)
+        out.append((index, OK, encode_results(chunk)))
+    yield out
 
 
 class _GroupAnswers:
@@ -464,15 +515,15 @@ def _decode_items(call: Call, items: Any) -> tuple[list[Action], list[Nonce | No
     return [decode_action(fields) for fields, _ in items], [_nonce(call, nonce)[0] for _, nonce in items]
 
 
-def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, int | None]:
-    """``[number, oldest]`` or ``[number, oldest, also]`` of this call's client."""
+def _nonce(call: Call, nonce: Any) -> tuple[Nonce | None, Sequence[int]]:
+    """``[number, oldest, also, …]`` of this call's client."""
     if nonce is None:
-        return None, None
+        return None, ()
     number, oldest, *also = nonce
     for value in (number, oldest, *also):
         if type(value) is not int or not 0 <= value < 2**63:
             raise IllegalArgumentException("malformed request: a nonce is [number, oldest]")
-    return (call.connection.client_id, number, oldest), also[0] if also else None
+    return (call.connection.client_id, number, oldest), also
 
 
 def _encode_outcome(outcome: CheckOutcome) -> Any:
@@ -487,11 +538,11 @@ def _encode_action_outcome(outcome: Any) -> Any:
     return OK, encode_result(outcome)
 
 
-def _reply_outcomes(call: Call, parts: Sequence[Any]) -> None:
-    """Reply with the outcomes of every group, in several messages when they are many bytes."""
+def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+    """The outcomes of every group in lists, one or more, none of which is too large for a message."""
     out: list[Any] = []
     size = 0
-    for index, kind, outcomes in parts:
+    for index, kind, outcomes in groups:
         if kind != OK:
             out.append((index, kind, outcomes))
             continue
@@ -502,7 +553,7 @@ def _reply_outcomes(call: Call, parts: Sequence[Any]) -> None:
             encoded.append(_encode_action_outcome(outcome))
             if size > MAX_ANSWER_BYTES:
                 out.append((index, OK, encoded))
-                call.item(out)
+                yield out
                 out, encoded, size = [], [], 0
         out.append((index, OK, encoded))
-    call.reply(out)
+    yield out

@@ -66,12 +66,12 @@ class RowSource:
         if self._ready:
             return encode_results(self._ready.popleft()), False
         scanner = self._scanner
-        while self._left != 0:
+        if self._left != 0:
             chunk = scanner.next_chunk(CHUNK_ROWS if self._left is None else min(CHUNK_ROWS, self._left))
             if chunk is None:
                 return (None, scanner.filter_done and scanner.returned_rows == 0), True
-            if not chunk:
-                continue
+            if not chunk:  # a filter let nothing through: maybe nobody waits any more, or others do
+                return None, False
             if self._left is not None:
                 self._left -= len(chunk)
             if self._left != 0 and self._region.closed:

@@ -10,14 +10,20 @@ Threads: a stream's parts are made by one thread at a time; everything else happ
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from hyperbase.common.errors import CallQueueTooBigException, HBaseIOException, UnknownScannerException
 from hyperbase.common.rpc.call import Call
 from hyperbase.common.rpc.connection import RpcConnection
-from hyperbase.common.wire.messages import END, ITEM
+from hyperbase.common.wire.messages import END, ITEM, Priority
 from regionserver.server.work import Completions, WorkPool
+
+# A stream makes parts so long, or so many bytes; then the next one that waits for a thread has its turn.
+TURN_S = 0.1
+TURN_BYTES = 2 * 1024 * 1024
+ANY_CREDIT = 2**62
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +32,10 @@ class Source(Protocol):
     """Where the parts of a stream come from. One thread at a time."""
 
     def next_part(self) -> tuple[Any, bool]:
-        """The next payload, and whether it was the last: then it is END's."""
+        """The next payload, and whether it was the last: then it is END's.
+
+        ``None`` and not the last: nothing yet, ask again.
+        """
 
     def close(self) -> None:
         """Let go of everything; called once, by any thread, not while a part is made."""
@@ -38,19 +47,25 @@ class StreamTable:
     def __init__(
         self,
         pool: WorkPool,
+        meta_pool: WorkPool,
         completions: Completions,
         *,
         lease_s: float,
         max_streams: int,
         max_streams_per_connection: int,
     ) -> None:
-        self.pool = pool
+        self._pool = pool
+        self._meta_pool = meta_pool
         self.completions = completions
         self._lease_s = lease_s
         self._max_streams = max_streams
         self._max_per_connection = max_streams_per_connection
         self._open: set[Stream] = set()
         self._of: dict[RpcConnection, int] = {}
+
+    def pool_of(self, call: Call) -> WorkPool:
+        """Whose threads make a stream's parts: who looks for a region does not wait behind those who read."""
+        return self._meta_pool if call.priority == Priority.META else self._pool
 
     def __len__(self) -> int:
         return len(self._open)
@@ -86,8 +101,15 @@ class StreamTable:
         call.deadline = None  # from here on the lease counts
         stream.begin(inline)
 
+    def answer(self, call: Call, source: Source) -> None:
+        """An answer in parts, no faster than the client reads. It is no scanner: no limit, no lease."""
+        call.granted = ANY_CREDIT
+        Stream(self, call, source).begin(inline=False)
+
     def remove(self, stream: Stream) -> None:
         """The stream ended."""
+        if stream not in self._open:
+            return
         self._open.discard(stream)
         connection = stream.call.connection
         left = self._of.get(connection, 1) - 1
@@ -124,12 +146,13 @@ class Stream:
             except BaseException:
                 self._stop()
                 raise
-            self.call.sent += 1
             if last:
                 self.call.end(payload)
                 self._stop()
                 return
-            self.call.item(payload)
+            if payload is not None:
+                self.call.sent += 1
+                self.call.item(payload)
         self._advance()
 
     def _advance(self) -> None:
@@ -143,7 +166,7 @@ class Stream:
         self.idle_since = None
         self._busy = True
         try:
-            self._table.pool.run_part(self._produce, self._produced)
+            self._table.pool_of(self.call).run_part(self._produce, self._produced)
         except CallQueueTooBigException as error:
             self._busy = False
             call.fail(error)
@@ -152,13 +175,17 @@ class Stream:
     def _produce(self) -> Callable[[], None]:
         """In a thread: make parts while there is credit; returns what the loop has to do then."""
         call, connection, post = self.call, self.call.connection, self._table.completions.post
+        until = time.monotonic() + TURN_S
         try:
+            made = 0  # bytes that the loop has not seen: it says when the client reads too slowly
             while call.credit > 0 and connection.writable and not call.done:
                 payload, last = self._source.next_part()
-                call.sent += 1
-                frame = connection.pack((call.id, END if last else ITEM, payload))
-                post(self._send, frame, last)
-                if last:
+                if payload is not None or last:
+                    call.sent += 1
+                    frame = connection.pack((call.id, END if last else ITEM, payload))
+                    made += len(frame)
+                    post(self._send, frame, last)
+                if last or made >= TURN_BYTES or time.monotonic() >= until:
                     break
         except HBaseIOException as failed:
             return lambda error=failed: call.fail(error)  # type: ignore[misc]

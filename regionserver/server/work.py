@@ -34,11 +34,16 @@ class Completions:
         if not self._woken:
             self._woken = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self._loop.call_soon_threadsafe(self.drain)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 logger.debug("answers after the end of the event loop dropped")
 
-    def _drain(self) -> None:
+    def hold(self) -> None:
+        """On the loop's thread: ``drain`` follows at once, so nobody has to wake the loop."""
+        self._woken = True
+
+    def drain(self) -> None:
+        """Call back everything that was posted; on the loop's thread."""
         self._woken = False
         posted = self._posted
         while posted:

@@ -23,6 +23,7 @@ import secrets
 import shutil
 import stat
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -365,12 +366,12 @@ class LocalLock:
             self._descriptor = os.open(full, flags | os.O_CLOEXEC, _FILE_MODE)
             _locks.add(weakref.ref(self, _locks.discard))
         try:
-            fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if not shared:
                 os.ftruncate(self._descriptor, 0)
                 os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
         except BlockingIOError as error:
-            owner = _owner(self._descriptor)
+            owner = _process(_owner(self._descriptor))
             self.release()
             raise StoreLockedException(
                 f"{full} is locked by {owner}: close the store there, or open it read-only on both sides."
@@ -412,6 +413,7 @@ class LocalLock:
 
 _locks: set[weakref.ref[LocalLock]] = set()
 _fork_guard = threading.Lock()
+_ORPHAN_LOCK_S = 2.0
 
 
 def _drop_locks_in_child() -> None:
@@ -428,8 +430,34 @@ os.register_at_fork(
 )
 
 
+def _flock(descriptor: int, operation: int) -> None:
+    """Take the lock; wait for it only when its owner is dead.
+
+    Who was killed while it started another process leaves a copy of the descriptor there, until that process
+    has come to its own program.
+    """
+    deadline = time.monotonic() + _ORPHAN_LOCK_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, operation)
+        except BlockingIOError:
+            if time.monotonic() > deadline or not _is_gone(_owner(descriptor)):
+                raise
+        time.sleep(0.01)
+
+
+def _is_gone(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):  # not known, or somebody else's
+        return False
+    return False
+
+
 def _owner(descriptor: int) -> str:
-    """Say who holds the lock: the kernel's list knows best, the pid in the file comes next."""
+    """The pid of who holds the lock, or "": the kernel's list knows best, what the file says comes next."""
     status = os.fstat(descriptor)
     identity = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     try:
@@ -439,15 +467,17 @@ def _owner(descriptor: int) -> str:
     for fields in map(str.split, lines):
         # "1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF"; a waiter has "->" in the second place
         if len(fields) >= 6 and fields[1] == "FLOCK" and fields[5] == identity and fields[4] != "0":
-            return _process(fields[4])
+            return fields[4]
     try:
         text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
     except OSError:
         text = ""
-    return _process(text) if text.isdigit() else "another process"
+    return text if text.isdigit() else ""
 
 
 def _process(pid: str) -> str:
+    if not pid:
+        return "another process"
     return f"this process ({pid})" if pid == str(os.getpid()) else f"process {pid}"
 
 

@@ -37,7 +37,7 @@ from hyperbase.common.errors import (
     StoreClosedException,
     StoreFailedException,
 )
-from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.filesystem import FileSystem, LogFile
 from regionserver.storage.wal_archive import archive_segment, clean_archive
 from regionserver.storage.wal_format import (
     EDIT,
@@ -84,6 +84,7 @@ _pack_prefix = RECORD_PREFIX.pack
 _pack_body = RECORD_BODY.pack
 
 
+SMALLEST_SEGMENT_BYTES = 1 << 20  # the first one, when a whole one does not fit on the disk
 _ALWAYS = 1 << 62  # a position no group reaches: its waiter leads sooner or later
 
 
@@ -140,7 +141,8 @@ class WriteAheadLog:
         self._wanted = threading.Event()
         self._after_sync: list[Callable[[BaseException | None], None]] = []
         self._leftover = -1
-        self._open = [self._create_segment(first_segment, 0)]  # the last takes the appends
+        self._open: list[Segment] = []  # the last takes the appends
+        self._open.append(self._create_segment(first_segment, 0))
 
     @property
     def durable_position(self) -> int:
@@ -214,6 +216,19 @@ class WriteAheadLog:
             raise ValueError(f"position {position} was never appended; the last is {self._appended}")
         if self._become_leader(position):
             self._lead()
+
+    def sync_if_free(self) -> bool:
+        """Make what was appended durable in this thread; ``False`` when another thread is at it already.
+
+        Raises:
+            StoreFailedException: the log failed; the commits were told.
+        """
+        with self._lock:
+            if self._leading or self._closed or self._failed is not None:
+                return False
+            self._leading = True
+        self._lead()
+        return True
 
     def request_sync(self, then: Callable[[BaseException | None], None] | None = None) -> None:
         """Have what was appended synced soon, by a thread of the log, without waiting.
@@ -344,7 +359,7 @@ class WriteAheadLog:
 
     def _create_segment(self, number: int, size: int) -> Segment:
         path = f"{self._directory}/{segment_name(number)}"
-        limit = max(self._segment_bytes, HEADER.size + size + TRAILER_BYTES)
+        needed = HEADER.size + size + TRAILER_BYTES
         if self._leftover == number:
             self._fs.delete(path)
         self._leftover = (
@@ -352,7 +367,7 @@ class WriteAheadLog:
         )
         salt = 1 + secrets.randbelow((1 << 32) - 1)
         try:
-            file = self._fs.open_log(path, limit)
+            file, limit = self._reserve(path, max(self._segment_bytes, needed), needed)
         except (FileExistsError, FileNotFoundError):
             self._leftover = -1  # not ours
             raise
@@ -363,6 +378,26 @@ class WriteAheadLog:
             file.close()
             raise
         return Segment(number, path, file, salt, limit - TRAILER_BYTES, time.monotonic())
+
+    def _reserve(self, path: str, limit: int, needed: int) -> tuple[LogFile, int]:
+        """The file of a segment and the bytes reserved for it.
+
+        The first one is smaller on a disk nearly full: a store that cannot be opened because 64 MiB are not
+        free could not be emptied either. Later ones are not, for flushes need what is left.
+        """
+        least = max(needed, min(limit, SMALLEST_SEGMENT_BYTES)) if not self._open else limit
+        full: OSError | None = None
+        while True:
+            try:
+                return self._fs.open_log(path, limit), limit
+            except FileExistsError:
+                if full is not None:  # the attempt before could not take its file back
+                    raise full from None
+                raise
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or limit <= least:
+                    raise
+                full, limit = error, max(least, limit // 4)
 
     # Group commit ------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from hyperbase import Connection
+from tests.support.aio_backend import aio_connection
 from tests.support.engine import Bench, Clock, memory_connection
 from tests.support.served import served_connection
 
@@ -17,10 +18,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="module", params=["embedded", "server"])
+OPENERS = {"embedded": memory_connection, "server": served_connection, "asyncio": aio_connection}
+
+
+@pytest.fixture(scope="module", params=list(OPENERS))
 def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connection]:
     """A store for a module's tests; each test makes tables of its own."""
-    opened = {"embedded": memory_connection, "server": served_connection}[request.param](clock=clock)
+    opened = OPENERS[request.param](clock=clock)
     yield opened
     opened.close()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import importlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,11 +17,21 @@ from hyperbase.common.errors import IllegalArgumentException, NoSuchColumnFamily
 from hyperbase.common.model import Delete, Put, Scan
 from hyperbase.embedded import arrow_load
 from regionserver.region import vector_scan
+from tests.support.aio_backend import aio_directory
+from tests.support.served import served_directory
+
+OPENERS = {"embedded": hyperbase.connect, "server": served_directory, "asyncio": aio_directory}
+
+
+@pytest.fixture(params=list(OPENERS))
+def open_store(request: pytest.FixtureRequest) -> Callable[..., hyperbase.Connection]:
+    """Opens a directory, in this process or through a server."""
+    return OPENERS[request.param]
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[hyperbase.Connection]:
-    with hyperbase.connect(tmp_path / "store") as connection:
+def db(tmp_path: Path, open_store: Callable[..., hyperbase.Connection]) -> Iterator[hyperbase.Connection]:
+    with open_store(tmp_path / "store") as connection:
         connection.create_table(
             "t", {"f": {"max_versions": 3, "block_size": 1024}, "g": {"block_size": 1024}}
         )
@@ -45,6 +56,14 @@ def fill(db: hyperbase.Connection, count: int = 500) -> None:
 
 def scan_threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("hyperbase-scan")]
+
+
+def wait_for_scan_threads_to_end() -> None:
+    """A server's end when it hears of the end of the scan."""
+    deadline = time.monotonic() + 10
+    while scan_threads() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not scan_threads()
 
 
 # -- scanning ------------------------------------------------------------------------------------------
@@ -152,11 +171,11 @@ def test_dropping_the_reader_leaves_no_thread(db: hyperbase.Connection, small: N
     reader.read_next_batch()
     assert scan_threads()
     del reader
-    assert not scan_threads()
+    wait_for_scan_threads_to_end()
     (region,) = db._open_backend().store.tables["t"].regions  # type: ignore[attr-defined]
     assert region.read_points.smallest() == region.read_points.current
     db.table("t").scan_arrow(layout="cells").read_all()
-    assert not scan_threads()
+    wait_for_scan_threads_to_end()
 
 
 @pytest.mark.parametrize("layout", ["cells", "wide"])
@@ -285,9 +304,13 @@ def test_put_arrow_with_a_timestamp_column_and_a_family(
     ],
 )
 def test_put_arrow_refuses_before_it_writes(
-    tmp_path: Path, columns: dict[str, list[object]], arguments: dict[str, str], message: str
+    tmp_path: Path,
+    open_store: Callable[..., hyperbase.Connection],
+    columns: dict[str, list[object]],
+    arguments: dict[str, str],
+    message: str,
 ) -> None:
-    with hyperbase.connect(tmp_path / "store", max_key_value_bytes=1000) as db:
+    with open_store(tmp_path / "store", max_key_value_bytes=1000) as db:
         db.create_table("t", {"f": {}})
         with pytest.raises((IllegalArgumentException, NoSuchColumnFamilyException)) as caught:
             db.table("t").put_arrow(pa.table(columns), **arguments)
@@ -295,10 +318,12 @@ def test_put_arrow_refuses_before_it_writes(
         assert list(db.table("t").scan()) == []
 
 
-def test_loaded_files_mix_with_edits_before_and_after(tmp_path: Path, small: None) -> None:
+def test_loaded_files_mix_with_edits_before_and_after(
+    tmp_path: Path, small: None, open_store: Callable[..., hyperbase.Connection]
+) -> None:
     data = pa.table({"row": [f"r{n:03}" for n in range(200)], "f:q": ["load"] * 200})
     for flush_before, flush_after in ((False, False), (True, False), (False, True)):
-        with hyperbase.connect(tmp_path / f"{flush_before}{flush_after}") as db:
+        with open_store(tmp_path / f"{flush_before}{flush_after}") as db:
             db.create_table("t", {"f": {}})
             table = db.table("t")
             table.put(b"r001", {b"f:q": b"before", b"f:other": b"kept"}, timestamp=50)
@@ -311,7 +336,7 @@ def test_loaded_files_mix_with_edits_before_and_after(tmp_path: Path, small: Non
             if flush_after:
                 db.admin.flush("t")
         for _ in range(2):  # opened again, then compacted
-            with hyperbase.connect(tmp_path / f"{flush_before}{flush_after}") as db:
+            with open_store(tmp_path / f"{flush_before}{flush_after}") as db:
                 table = db.table("t")
                 assert table.row(b"r001") == {b"f:other": b"kept", b"f:q": b"load"}
                 assert table.row(b"r002") == {b"f:q": b"after"}
@@ -322,9 +347,11 @@ def test_loaded_files_mix_with_edits_before_and_after(tmp_path: Path, small: Non
                 db.admin.major_compact("t")
 
 
-def test_a_load_into_an_empty_table_is_there_after_a_crash(tmp_path: Path, small: None) -> None:
+def test_a_load_into_an_empty_table_is_there_after_a_crash(
+    tmp_path: Path, small: None, open_store: Callable[..., hyperbase.Connection]
+) -> None:
     data = pa.table({"row": ["a", "b"], "f:q": ["1", "2"], "g:q": ["3", None]})
-    db = hyperbase.connect(tmp_path / "store")
+    db = open_store(tmp_path / "store")
     db.create_table("t", {"f": {}, "g": {}})
     db.table("t").put_arrow(data)
     db._open_backend().store.crash()  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""HappyBase's own API tests, unchanged but for the import of happybase, pass on an embedded store.
+"""HappyBase's own API tests, unchanged but for the import of happybase, pass on a directory and on a server.
 
 The suite is taken from HappyBase's source distribution, which pip fetches once into ``.cache/happybase``.
 As released in 1.3.0 it uses ``assert_raises`` without importing it (nose, which had it, was dropped), so it
@@ -12,10 +12,13 @@ import re
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.support.service import Server
 
 VERSION = "1.3.0"
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,10 +75,22 @@ def write_suite(directory: Path) -> Path:
     return suite
 
 
-def test_happybase_suite_passes(tmp_path: Path) -> None:
+@pytest.fixture(params=["directory", "server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What leads the suite to a store."""
+    if request.param == "directory":
+        yield {"HYPERBASE_STORE": str(tmp_path / "store")}
+        return
+    with Server("--data", tmp_path / "store", cwd=tmp_path) as server:
+        yield {"HAPPYBASE_HOST": "127.0.0.1", "HAPPYBASE_PORT": str(server.port)}
+
+
+def test_happybase_suite_passes(tmp_path: Path, store: dict[str, str]) -> None:
     suite = write_suite(tmp_path)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HAPPYBASE_")}
-    environment["HYPERBASE_STORE"] = str(tmp_path / "store")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("HAPPYBASE_", "HYPERBASE_"))
+    }
+    environment.update(store)
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tmp_path)])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     # Two of the tests run threads: what fails there must fail the test.

@@ -363,6 +363,7 @@ import hyperbase.standalone.server as module
 
 class Slow:
     address, endpoints, startcode = ("127.0.0.1", 1), {"rpc": "hyperbase://127.0.0.1:1"}, 5
+    replayed_rows = 0
 
     def __init__(self, config):
         self.config = config

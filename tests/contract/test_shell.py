@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 import hyperbase
+from hyperbase.common.config import ServerConfig
 from tests.support.shell_sessions import fixed, lines_typed, replay
+from tests.support.standalone import ServerThread
 
 ROOT = Path(__file__).resolve().parents[2]
 SESSIONS = sorted((Path(__file__).parent / "shell_sessions").glob("*.txt"))
@@ -38,6 +40,16 @@ def test_sessions(path: Path, tmp_path: Path) -> None:
     """To record anew what a session prints: tests/support/shell_sessions.py, ``fixed(replay(...))``."""
     expected = path.read_text(encoding="utf-8")
     assert fixed(replay(lines_typed(expected), tmp_path / "s")) == expected
+
+
+NETWORK = [path for path in SESSIONS if path.stem != "tools"]  # where the server's name is typed
+
+
+@pytest.mark.parametrize("path", NETWORK, ids=lambda path: path.stem)
+def test_sessions_on_a_server(path: Path, tmp_path: Path) -> None:
+    expected = path.read_text(encoding="utf-8")
+    with ServerThread(ServerConfig(data_dir=str(tmp_path / "s"))) as server:
+        assert fixed(replay(lines_typed(expected), server.url)) == expected
 
 
 def test_the_session_in_the_guide(tmp_path: Path) -> None:

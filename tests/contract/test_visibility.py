@@ -310,6 +310,18 @@ def test_new_version_behavior_counts_the_versions_asked_for_inside_the_time_rang
         assert stamps(bench, versions=1, time_range=(0, 2)) == [], state  # 1 is surplus, whatever is asked
 
 
+def test_new_version_behavior_counts_the_versions_asked_for_before_the_filter(
+    connection: Connection,
+) -> None:
+    for by_sequence in (False, True):
+        bench = Bench(connection, max_versions=3, new_version_behavior=by_sequence)
+        bench.table.put(ROW, {Q: b"old"}, timestamp=1)
+        bench.table.put(ROW, {Q: b"new"}, timestamp=2)
+        for state in bench.states():
+            found = stamps(bench, versions=1, filter="ValueFilter(=, 'binary:old')")
+            assert found == ([] if by_sequence else [1]), state
+
+
 def test_new_version_behavior_an_expired_cell_is_no_version(connection: Connection, clock: Clock) -> None:
     bench = Bench(connection, max_versions=1, new_version_behavior=True)
     now = clock()

@@ -74,6 +74,8 @@ class Generator:
         random = self.random
         family: Op = {"name": name, "VERSIONS": random.choice((1, 3, 3))}
         family["KEEP_DELETED_CELLS"] = random.choice(("FALSE", "FALSE", "TRUE", "TTL"))
+        if self.new_versions and random.random() < 0.9:  # with the others HBase's compactions lose versions
+            family["KEEP_DELETED_CELLS"] = "FALSE"
         family["BLOOMFILTER"] = random.choice(("ROW", "ROWCOL", "NONE"))
         if random.random() < 0.08 or self.new_versions:
             family["NEW_VERSION_BEHAVIOR"] = "true"

@@ -90,7 +90,9 @@ class Hyperbase:
 
 
 def _failure(error: Exception) -> Answer:
-    return {"error": type(error).__name__, "message": str(error).split("\n")[0][:200]}
+    names = {"HBaseIOException": "IOException", "WrongTypeException": "IllegalArgumentException"}
+    name = type(error).__name__
+    return {"error": names.get(name, name), "message": str(error).split("\n")[0][:200]}
 
 
 def _outcome(outcome: Any) -> Answer:

@@ -51,6 +51,8 @@ def _canonical_cell(cell: list[Any]) -> list[Any]:
 
 def is_known(expected: Answer, got: Answer, op: Op) -> bool:
     """A difference that is meant: README.md gives the reasons."""
+    if "loading CFs on demand" in expected.get("message", ""):
+        return "error" not in got
     if expected.get("error") not in ("IllegalArgumentException", "EmptyStackException") or "error" in got:
         return False
     # HBase's parser stumbles over many compound texts its grammar allows; ours reads them.

@@ -1,10 +1,11 @@
-"""A store in memory behind a server in a thread of the test's process, and a connection to it over a socket.
+"""A store behind a server in a thread of the test's process, and a connection to it over a socket.
 
 The store is in reach of the test as an embedded one is (``store_of``), so tests that look inside run on both.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hyperbase import Connection
@@ -14,6 +15,7 @@ from hyperbase.client.network.opening import client_config
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.local_filesystem import LocalFileSystem
 from regionserver.storage.memory_filesystem import MemoryFileSystem
 from tests.support.engine import QUIET, Clock
 from tests.support.standalone import ServerThread
@@ -36,6 +38,17 @@ class ServedBackend(NetworkBackend):
         """The server's process dies."""
         self.store.crash()
         self.close()
+
+
+def served_directory(path: str | os.PathLike[str], **settings: Any) -> Connection:
+    """As ``hyperbase.connect`` with a directory, through a server."""
+    root = os.fspath(path)
+    os.makedirs(root, exist_ok=True)
+
+    def opener() -> ServedBackend:
+        return ServedBackend(EmbeddedStore(LocalFileSystem(root), make_config(settings), root=root), {})
+
+    return Connection(opener)
 
 
 def served_connection(

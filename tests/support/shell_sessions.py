@@ -44,8 +44,8 @@ def lines_typed(transcript: str) -> list[str]:
     return lines[:-1] if lines and not lines[-1] else lines
 
 
-def replay(lines: list[str], store: Path) -> str:
-    """What a session with these lines of input prints."""
+def replay(lines: list[str], store: Path | str) -> str:
+    """What a session with these lines of input prints, on a directory or on the server of that URL."""
     time.tzset()
     out = io.StringIO()
     source = io.StringIO("".join(f"{line}\n" for line in lines))
@@ -56,7 +56,9 @@ def replay(lines: list[str], store: Path) -> str:
         return reply
 
     with hyperbase.connect(store) as connection:
-        run_piped(Interpreter(Session(connection, out=out, ask=answer)), source)
+        run_piped(
+            Interpreter(Session(connection, out=out, ask=answer, local=isinstance(store, Path))), source
+        )
     return out.getvalue()
 
 

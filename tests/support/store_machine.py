@@ -435,7 +435,10 @@ class Machine:
         out: list[tuple[bytes, int, bytes]] = []
         for family, qualifiers in sorted(wanted.items()):
             filtered = "filter" in given
-            cells = self._visible(row, family, low, high, 2**31 if filtered else most, qualifiers is not None)
+            shown_first = filtered and not self.schemas[family].by_sequence
+            cells = self._visible(
+                row, family, low, high, 2**31 if shown_first else most, qualifiers is not None
+            )
             cells = [cell for cell in cells if qualifiers is None or cell.qualifier in qualifiers]
             if filtered:
                 cells = _filtered(given["filter"], cells, most)

@@ -29,9 +29,13 @@ def free_port() -> int:
 
 
 class ZooKeeperServer:
-    """One server; ``start``, ``kill`` and ``start`` again keep its port and its data."""
+    """One server; ``start``, ``kill`` and ``start`` again keep its port and its data.
 
-    def __init__(self, directory: Path, *, tick_ms: int = 500) -> None:
+    Args:
+        settings: more lines of its configuration.
+    """
+
+    def __init__(self, directory: Path, *, tick_ms: int = 500, settings: str = "") -> None:
         assert JAR.exists(), "ZooKeeper is missing: apt-get install zookeeper"
         self.directory = directory
         self.port = free_port()
@@ -40,7 +44,7 @@ class ZooKeeperServer:
         (directory / "zoo.cfg").write_text(
             f"tickTime={tick_ms}\ndataDir={directory}/data\nclientPort={self.port}\n"
             "clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n"
-            "4lw.commands.whitelist=srvr\n"
+            f"4lw.commands.whitelist=srvr\n{settings}"
         )
 
     @property
@@ -49,6 +53,12 @@ class ZooKeeperServer:
 
     def start(self) -> ZooKeeperServer:
         """Start and wait until it answers."""
+        self.launch()
+        self.wait_until_it_answers()
+        return self
+
+    def launch(self) -> None:
+        """Start."""
         java = shutil.which("java")
         setpriv = shutil.which("setpriv")
         assert java, "Java is missing: apt-get install zookeeper brings it"
@@ -65,19 +75,27 @@ class ZooKeeperServer:
                 stdout=log,
                 stderr=log,
             )
+
+    def wait_until_it_answers(self) -> None:
         end = time.monotonic() + READY_S
-        while not self._answers():
+        while not self.mode():
+            assert self.process is not None
             assert self.process.poll() is None, (self.directory / "log").read_text()[-3000:]
             assert time.monotonic() < end, f"ZooKeeper did not start within {READY_S:g} s"
             time.sleep(0.05)
-        return self
 
-    def _answers(self) -> bool:
+    def mode(self) -> str:
+        """``standalone``, ``leader``, ``follower``; empty while it serves nobody."""
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as sock:
             sock.settimeout(2)
             sock.sendall(b"srvr")
-            return b"Mode:" in sock.recv(4096)
-        return False
+            answer = b""
+            while part := sock.recv(4096):
+                answer += part
+            for line in answer.decode().splitlines():
+                if line.startswith("Mode: "):
+                    return line.removeprefix("Mode: ")
+        return ""
 
     def signal(self, number: int) -> None:
         """SIGSTOP: away, its connections stay; SIGCONT: back."""
@@ -104,6 +122,40 @@ class ZooKeeperServer:
             with contextlib.suppress(OSError):
                 self.signal(signal.SIGCONT)
         self.kill()
+
+
+class ZooKeeperEnsemble:
+    """Three servers, of which any two are a quorum."""
+
+    def __init__(self, directory: Path, *, tick_ms: int) -> None:
+        peers = [f"server.{n}=127.0.0.1:{free_port()}:{free_port()}\n" for n in (1, 2, 3)]
+        settings = "initLimit=10\nsyncLimit=5\n" + "".join(peers)
+        self.servers = []
+        for number in (1, 2, 3):
+            server = ZooKeeperServer(directory / str(number), tick_ms=tick_ms, settings=settings)
+            (server.directory / "data").mkdir()
+            (server.directory / "data" / "myid").write_text(str(number))
+            self.servers.append(server)
+
+    def in_mode(self, mode: str) -> ZooKeeperServer:
+        """The leader, or one of the followers."""
+        return next(server for server in self.servers if server.mode() == mode)
+
+    def __enter__(self) -> ZooKeeperEnsemble:
+        for server in self.servers:
+            server.launch()
+        for server in self.servers:
+            server.wait_until_it_answers()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for server in self.servers:
+            server.kill()
 
 
 class CutProxy:

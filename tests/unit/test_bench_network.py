@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 import hyperbase
+from benchmarks.network import __main__ as main
 from benchmarks.network import report, worker
 from benchmarks.network.calls import CALLS
 from benchmarks.network.data import BATCH, CELLS, READ, WRITE, Source, key, make_pool
 from benchmarks.network.echo import round_trips
 from benchmarks.network.measure import percentile, read_samples, repeat, within, write_samples
-from benchmarks.network.processes import listener, status_kib, tree
+from benchmarks.network.processes import listener, machine_busy, status_kib, tree
 from benchmarks.network.report import BEGIN, END, Measure, Ratio, insert_section, ratio, reached, short
 from benchmarks.network.rounds import Arena, Timing, run
+from benchmarks.network.section import Circumstances, section_text
 from benchmarks.network.server import EchoServer, load, prepare
 from benchmarks.network.team import Sample, Worker, WorkerFailed, combine
 from benchmarks.network.works import ASYNC, ECHO, GROUPS, HAPPYBASE, HYPERBASE, JAVA, Contestant, Group, Line
@@ -295,6 +297,30 @@ def test_measures_say_what_is_not_reached() -> None:
     assert "| p99 | 3 ms | ≤ 2 ms | **no** |" in text
     assert "| idle | 1 ms |  | – |" in text
     assert report.measure_table([]) == ""
+
+
+def test_the_section_names_its_circumstances() -> None:
+    group = GROUPS["get"]
+    circumstances = Circumstances(Timing(), 50_000, 60.0, [0.01, 0.02, 0.5], True, shared_hbase=True)
+    text = section_text([(group, {OURS: _samples(100.0)})], [], circumstances)
+    assert text.startswith("## Over the network\n")
+    assert "5 interleaved rounds of 4 s, medians; it took 1 minutes" in text
+    assert "HBase 2.6.1 (one that ran already)" in text
+    assert "Others used 2% of the cores, 50% at most." in text
+
+
+def test_figures_of_a_busy_machine_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "PAGE", tmp_path / "page.md")
+    main.PAGE.write_text("# Page\n")
+    assert "50% busy" in main._write_page("text", [0.0, 0.5, 0.6], busy_ok=False)[0]
+    assert main.PAGE.read_text() == "# Page\n"
+    assert main._write_page("text", [0.0, 0.01, 0.6], busy_ok=False) == []
+    assert BEGIN in main.PAGE.read_text()
+    assert main._write_page("text", [0.5], busy_ok=True) == []
+
+
+def test_how_busy_the_machine_is() -> None:
+    assert 0.0 <= machine_busy(0.05) <= 1.0
 
 
 def test_a_section_goes_to_the_end_and_then_replaces_itself() -> None:

@@ -17,7 +17,10 @@ import pytest
 
 import hyperbase
 from hyperbase import Admin, Batch, Connection, Table, filters
+from hyperbase.common.config import ServerConfig
+from tests.support.standalone import ServerThread
 
+SERVER_URL = "hyperbase://127.0.0.1:16000"  # of which pages say that a server with a table "users" is there
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 _PRINTED = re.compile(r"^\s*print\(.*\)\s+# (.*)$")
@@ -40,6 +43,17 @@ WITH_PYTHON = [page for page in PAGES if any(program(page))]
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
 def test_the_examples_run(page: Path, tmp_path: Path) -> None:
     lines = program(page)
+    if any(SERVER_URL in line for line in lines):
+        with ServerThread(ServerConfig(data_dir=str(tmp_path / "served"))) as server:
+            with hyperbase.connect(server.url) as db:
+                db.create_table("users", {"info": {}})
+            run_page(page, [line.replace(SERVER_URL, server.url) for line in lines], tmp_path)
+    else:
+        run_page(page, lines, tmp_path)
+
+
+def run_page(page: Path, lines: list[str], tmp_path: Path) -> None:
+    """Run the page's Python as one program, which prints what the page says."""
     script = tmp_path / f"{page.stem}.py"
     script.write_text("\n".join(lines), encoding="utf-8")
     directory = tmp_path / "empty"

@@ -273,6 +273,26 @@ def test_the_lock_names_the_owner_and_dies_with_it(tmp_path: Path) -> None:
         LocalFileSystem(tmp_path).lock("LOCK").release()
 
 
+PARENT = HOLDER.replace(
+    'print("locked", flush=True)',
+    """import os, subprocess
+os.set_inheritable(lock._descriptor, True)
+subprocess.Popen(["sleep", "0.5"], close_fds=False)
+print("started", flush=True)""",
+)
+
+
+def test_a_lock_whose_owner_died_while_it_started_a_process_is_soon_free(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        with pytest.raises(StoreLockedException):  # nobody waits for the living
+            LocalFileSystem(tmp_path).lock("LOCK")
+        process.kill()
+        process.wait()
+        LocalFileSystem(tmp_path).lock("LOCK").release()
+
+
 def test_a_forked_child_neither_holds_nor_frees_the_lock(tmp_path: Path) -> None:
     fs = LocalFileSystem(tmp_path)
     lock = fs.lock("LOCK")

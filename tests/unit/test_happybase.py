@@ -12,7 +12,7 @@ import pytest
 
 import hyperbase.embedded
 from hyperbase import happybase
-from hyperbase.common.errors import StoreClosedException
+from hyperbase.common.errors import ConnectException, StoreClosedException
 from tests.support.fake_backend import FakeBackend
 
 Opened = list[tuple[str, FakeBackend]]
@@ -32,23 +32,44 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opened:
     return stores
 
 
-def test_defaults_open_a_directory(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    happybase.Connection().close()
-    happybase.Connection(host=None, port=None).close()
+def test_a_store_is_a_directory(opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     happybase.Connection("localhost", "9090", store="elsewhere").close()
     monkeypatch.setenv("HYPERBASE_STORE", str(tmp_path / "env"))
     happybase.Connection().close()
     happybase.Connection("far.example", store=tmp_path / "given").close()
     happybase.Connection("far.example").close()
-    names = ["data", "data", "elsewhere", "env", "given", "env"]
-    assert [path for path, _ in opened] == [str(tmp_path / name) for name in names]
+    assert [path for path, _ in opened] == [
+        str(tmp_path / name) for name in ["elsewhere", "env", "given", "env"]
+    ]
 
 
-@pytest.mark.parametrize("arguments", [{"host": "far.example"}, {"port": 9091}, {"port": "1"}])
-def test_a_server_cannot_be_reached_yet(opened: Opened, arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="arrive with the server"):
-        happybase.Connection(**arguments)
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        ({}, "hyperbase://localhost:16000"),
+        ({"host": None, "port": None}, "hyperbase://localhost:16000"),
+        ({"host": "far.example", "port": 9090}, "hyperbase://far.example:16000"),  # HappyBase's default port
+        ({"host": "::1", "port": "17000"}, "hyperbase://[::1]:17000"),
+        ({"host": "far.example", "store": "hyperbase://near.example"}, "hyperbase://near.example"),
+    ],
+)
+def test_without_a_store_it_is_a_server(opened: Opened, arguments: dict[str, Any], url: str) -> None:
+    connection = happybase.Connection(autoconnect=False, **arguments)
+    assert connection.store == url
     assert opened == []
+
+
+@pytest.mark.parametrize("arguments", [{"port": 70_000}, {"host": "a b"}, {"timeout": 0}])
+def test_what_names_no_server_is_refused(opened: Opened, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        happybase.Connection(autoconnect=False, **arguments)
+
+
+def test_the_timeout_is_the_operations(opened: Opened) -> None:
+    connection = happybase.Connection(port=1, timeout=1500, autoconnect=False)
+    with pytest.raises(ConnectException, match="cannot connect to localhost:1"):
+        connection.open()
+    assert not connection.is_open()
 
 
 @pytest.mark.parametrize("name", ["compat", "transport", "protocol"])
@@ -93,7 +114,7 @@ def test_threads_open_and_close_one_store(tmp_path: Path) -> None:
 
 
 def test_happybase_habits_of_a_table(opened: Opened) -> None:
-    connection = happybase.Connection()
+    connection = happybase.Connection(store="data")
     connection.create_table("t", {"cf": {}})
     table = connection.table("t")
     assert isinstance(table, happybase.Table)
@@ -114,7 +135,7 @@ def test_happybase_habits_of_a_table(opened: Opened) -> None:
     [("0.90", {"filter": "x"}), ("0.94", {"sorted_columns": True}), ("0.96", {"reverse": True})],
 )
 def test_old_compat_refuses_newer_arguments(opened: Opened, compat: str, arguments: dict[str, Any]) -> None:
-    scanner = happybase.Connection(compat=compat).table("t").scan(**arguments)
+    scanner = happybase.Connection(store="data", compat=compat).table("t").scan(**arguments)
     with pytest.raises(NotImplementedError):
         next(scanner)
 
@@ -129,7 +150,7 @@ def test_pool_arguments(opened: Opened) -> None:
 
 
 def test_pool_lends_one_connection_per_thread(opened: Opened) -> None:
-    pool = happybase.ConnectionPool(size=2)
+    pool = happybase.ConnectionPool(size=2, store="data")
     with pool.connection() as outer:
         with pool.connection() as inner:
             assert inner is outer
@@ -139,7 +160,7 @@ def test_pool_lends_one_connection_per_thread(opened: Opened) -> None:
 
 
 def test_pool_exhaustion(opened: Opened) -> None:
-    pool = happybase.ConnectionPool(size=1)
+    pool = happybase.ConnectionPool(size=1, store="data")
 
     def starve() -> None:
         with pytest.raises(happybase.NoConnectionsAvailable), pool.connection(timeout=0.01):
@@ -151,7 +172,7 @@ def test_pool_exhaustion(opened: Opened) -> None:
 
 
 def test_pool_reopens_what_a_failure_left_closed(opened: Opened) -> None:
-    pool = happybase.ConnectionPool(size=1)
+    pool = happybase.ConnectionPool(size=1, store="data")
 
     def fail(connection: happybase.Connection) -> None:
         with pool.connection():

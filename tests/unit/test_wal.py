@@ -342,6 +342,36 @@ def test_no_space_for_a_new_segment_poisons_nothing(step: str) -> None:
     assert [sequence_id for _, sequence_id, _ in contents(fs)] == [1, 2, 3]
 
 
+class SmallDisk(MemoryFileSystem):
+    """Has room for logs of so many bytes each."""
+
+    room = 3 << 20
+
+    def open_log(self, path: str, preallocate_bytes: int) -> Any:
+        if preallocate_bytes > self.room:
+            raise OSError(errno.ENOSPC, "no space")
+        return super().open_log(path, preallocate_bytes)
+
+
+def test_a_log_begins_with_a_smaller_segment_when_a_whole_one_does_not_fit() -> None:
+    fs = SmallDisk()
+    fs.make_directory("WALs")
+    log = WriteAheadLog(fs, "WALs", 1, segment_bytes=64 << 20)
+    assert 1 << 20 <= fs.size("WALs/" + segment_name(1)) <= SmallDisk.room
+    log.sync(log.append(A, 1, b"x" * 800_000))
+    with pytest.raises(HBaseIOException, match="no space"):  # the rest of the disk is for flushes
+        log.append(A, 2, b"x" * 800_000)
+    log.sync(log.append(A, 2, b"x"))
+    fs.room = 64 << 20
+    log.sync(log.append(A, 3, b"x" * 800_000))
+    assert fs.size("WALs/" + segment_name(2)) == 64 << 20
+    log.close()
+    assert [sequence_id for _, sequence_id, _ in contents(fs)] == [1, 2, 3]
+    fs.room = (1 << 20) - 1
+    with pytest.raises(OSError, match="no space"):
+        WriteAheadLog(fs, "WALs", 9, segment_bytes=64 << 20)
+
+
 def test_a_log_whose_directory_was_taken_away_refuses_to_roll(tmp_path: Path) -> None:
     fs = LocalFileSystem(tmp_path)
     fs.make_directory("WALs")

@@ -110,7 +110,10 @@ class Channel:
 
     def _greet(self, client_id: bytes, timeout_s: float) -> None:
         self._set_wait(timeout_s)
-        self._sendall(hello_bytes(client_id, self._config, self.address))
+        try:
+            self._sendall(hello_bytes(client_id, self._config, self.address))
+        except OSError as error:  # it died after it accepted
+            raise self._lost(error) from error
         deadline = time.monotonic() + timeout_s
         self._agreement = read_hello(self._receive(deadline), self._config)
 
@@ -202,8 +205,10 @@ class Channel:
                 return END, payload
 
     def grant(self, items: int) -> None:
-        """Take so many more ITEMs."""
-        self._control(_CREDIT, (self._call_id, items))
+        """Take so many more ITEMs. Raises nothing: a lost connection shows when the next one is awaited, and
+        what was taken already must not be lost with it."""
+        with suppress(ConnectionLostException):
+            self._control(_CREDIT, (self._call_id, items))
 
     def send_data(self, data: bytes | None) -> None:
         """A part of what the call uploads."""

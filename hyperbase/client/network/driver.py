@@ -59,7 +59,9 @@ class BlockingDriver:
         """The first attempt of an operation, which has all its time."""
         pool = self._pools.get(address) or self.pool(address)
         deadline = started + self.config.operation_timeout_s
-        channel = pool.take(deadline)
+        channel = pool.take_idle()
+        if channel is None:  # to connect, or to wait for a socket, takes some of the time
+            return self.call(Call(address, method, arguments, deadline))
         try:
             return channel.call(method, arguments, self._timeout_ms, deadline)
         except ConnectionLostException:
@@ -71,7 +73,7 @@ class BlockingDriver:
     def call(self, command: Call) -> Any:
         """Ask one server."""
         pool = self.pool(command.address)
-        channel = self._started(pool, command)
+        channel = self._started(pool, command, timeout_ms_of(command.deadline))
         try:
             return channel.receive_answer(command.deadline)
         except ConnectionLostException:
@@ -80,11 +82,11 @@ class BlockingDriver:
         finally:
             pool.give(channel)
 
-    def _started(self, pool: ServerPool, command: Call) -> Channel:
+    def _started(self, pool: ServerPool, command: Call, timeout_ms: int | None) -> Channel:
         """A channel over which the request was sent."""
         channel = pool.take(command.deadline)
         try:
-            channel.send(command.method, command.arguments, timeout_ms_of(command.deadline))
+            channel.send(command.method, command.arguments, timeout_ms)
         except BaseException as error:
             if isinstance(error, ConnectionLostException):
                 pool.drop_idle()
@@ -100,7 +102,8 @@ class BlockingDriver:
             for index, command in enumerate(commands):
                 pool = self.pool(command.address)
                 try:
-                    waiting.append((index, pool, self._started(pool, command)))
+                    timeout_ms = timeout_ms_of(command.deadline)
+                    waiting.append((index, pool, self._started(pool, command, timeout_ms)))
                     outcomes.append(None)
                 except HBaseIOException as error:
                     outcomes.append(error)
@@ -117,9 +120,12 @@ class BlockingDriver:
         return outcomes
 
     def open_stream(self, command: Call) -> Stream:
-        """Begin a call that is answered in many parts; its channel is the stream's until it ends."""
+        """Begin a call that is answered in many parts; its channel is the stream's until it ends.
+
+        The server is told no deadline: a scanner lives as long as its lease.
+        """
         pool = self.pool(command.address)
-        return Stream(pool, self._started(pool, command._replace(deadline=None)))
+        return Stream(pool, self._started(pool, command, None))
 
     def close(self) -> None:
         """Close every socket."""

@@ -29,16 +29,22 @@ class ServerPool:
         self._closed = False
         self._all: weakref.WeakSet[Channel] = weakref.WeakSet()
 
+    def take_idle(self) -> Channel | None:
+        """A channel if one is idle; give it back with ``give``."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
     def take(self, deadline: float | None) -> Channel:
         """A channel, idle or new; give it back with ``give``.
 
         Raises:
             ConnectException; CallTimeoutException: all are in use until the deadline.
         """
-        try:
-            return self._idle.pop()
-        except IndexError:
-            pass
+        channel = self.take_idle()
+        if channel is not None:
+            return channel
         with self._changed:
             self._waiting += 1
             try:

@@ -148,11 +148,11 @@ class _Group:
 
     __slots__ = ("also", "number", "place", "rows", "uncertain", "wire")
 
-    def __init__(self, place: Place, rows: Sequence[RowData], number: int, also: int | None) -> None:
+    def __init__(self, place: Place, rows: Sequence[RowData], number: int, also: tuple[int, ...]) -> None:
         self.place = place
         self.rows = rows
         self.number = number
-        self.also = also  # the number of a group that this one is a part of
+        self.also = also  # the numbers of groups that this one is a part of, and that may have been applied
         self.uncertain = False  # it may have been applied
         self.wire = encode_rows(rows)
 
@@ -176,7 +176,7 @@ class _PutRun:
     def begin(self, place: Place, number: int) -> None:
         """All rows were sent to one region already, with this number."""
         self._numbers.append(number)
-        self._first = [_Group(place, self._rows, number, None)]
+        self._first = [_Group(place, self._rows, number, ())]
 
     def steps(
         self,
@@ -225,7 +225,7 @@ class _PutRun:
 
     def _placed(self, groups: Sequence[_Group], fresh: Sequence[RowData], regions: Regions) -> list[_Group]:
         """The groups as the table's regions are now."""
-        out = [self._new_group(place, rows, None) for place, rows in _by_region(fresh, regions)]
+        out = [self._new_group(place, rows, ()) for place, rows in _by_region(fresh, regions)]
         for group in groups:
             place = regions.of(group.rows[0][0])
             if place.id16 == group.place.id16:
@@ -233,25 +233,15 @@ class _PutRun:
                 out.append(group)
                 continue
             parts = _by_region(group.rows, regions)
-            if group.uncertain and group.also is not None and len(parts) > 1:
-                # Whether both numbers are unapplied cannot be said in one nonce.
-                self._fail(
-                    group.rows,
-                    RetriesExhaustedException(
-                        "the connection was lost and the region split, twice: whether the rows were written "
-                        "is not known; read them and write again"
-                    ),
-                )
-                continue
             if len(parts) == 1:  # one daughter has all of the rows, and knows the group's number
                 group.place = place
                 out.append(group)
                 continue
-            also = group.number if group.uncertain else None
+            also = (*group.also, group.number) if group.uncertain else group.also
             out += [self._new_group(where, rows, also) for where, rows in parts]
         return out
 
-    def _new_group(self, place: Place, rows: Sequence[RowData], also: int | None) -> _Group:
+    def _new_group(self, place: Place, rows: Sequence[RowData], also: tuple[int, ...]) -> _Group:
         number, _ = self._nonces.new()
         self._numbers.append(number)
         return _Group(place, rows, number, also)
@@ -260,8 +250,7 @@ class _PutRun:
         oldest = self._nonces.oldest()
         wire = []
         for group in groups:
-            nonce = (group.number, oldest) if group.also is None else (group.number, oldest, group.also)
-            wire.append((group.place.id16, *group.wire, nonce))
+            wire.append((group.place.id16, *group.wire, (group.number, oldest, *group.also)))
         return Call(address, _PUT_ROWS, (wire, self._timestamp, self._durability), deadline)
 
     def _take(

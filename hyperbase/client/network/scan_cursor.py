@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hyperbase.client.network.locator import Place, Regions
+from hyperbase.client.network.retries import Retries
+from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, UnknownScannerException
 from hyperbase.common.model import Result, Scan
 from hyperbase.common.wire.model_codec import decode_results, encode_scan, join_pieces
 
@@ -19,7 +21,17 @@ from hyperbase.common.wire.model_codec import decode_results, encode_scan, join_
 class ScanCursor:
     """The state of one scan. Belongs to one thread or task."""
 
-    __slots__ = ("_inclusive", "_key", "_left", "_pieces", "_scan", "_seen", "_skip", "finished")
+    __slots__ = (
+        "_inclusive",
+        "_key",
+        "_left",
+        "_pieces",
+        "_scan",
+        "_seen",
+        "_skip",
+        "finished",
+        "region_exhausted",
+    )
 
     def __init__(self, scan: Scan) -> None:
         self._scan = scan
@@ -30,6 +42,7 @@ class ScanCursor:
         self._seen = 0  # cells of a row that the caller has, when not all of them
         self._skip = 0  # of these, those still to come again
         self.finished = scan.limit == 0
+        self.region_exhausted = False  # as the last ``take_rows`` said
 
     def place(self, regions: Regions) -> Place | None:
         """The region that the rest begins in; ``None``: there is no rest."""
@@ -128,6 +141,16 @@ class ScanCursor:
             if self._left <= 0:
                 self.finished = True
 
+    def take_rows(self, rows: int, next_row: bytes) -> None:
+        """So many rows went to the caller; the rest begins at ``next_row`` (reversed: below it)."""
+        if next_row:
+            self._key, self._inclusive = next_row, not self._scan.reverse
+        self.region_exhausted = not next_row
+        if self._left is not None:
+            self._left -= rows
+            if self._left <= 0:
+                self.finished = True
+
     def region_done(self, place: Place, stopped: bool) -> None:
         """A region has no more rows; ``stopped``: a filter ended the whole scan."""
         scan = self._scan
@@ -145,3 +168,18 @@ class ScanCursor:
                 self.finished = True
             self._key, self._inclusive = high, True
         self._seen = self._skip = 0
+        self.region_exhausted = False
+
+
+def pause_after(error: HBaseIOException, retries: Retries) -> float:
+    """How long to wait before a scan goes on; a scanner whose lease ran out is opened again."""
+    if isinstance(error, UnknownScannerException):
+        error = HBaseIOException(str(error))
+    if isinstance(error, DoNotRetryIOException):
+        raise error
+    return retries.after(error)
+
+
+def credit_to_grant(owed: int, credit: int) -> int:
+    """How much of the credit that was used up to give anew: half of it at a time, to send few messages."""
+    return owed if owed * 2 >= credit else 0

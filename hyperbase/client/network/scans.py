@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 from hyperbase.client.network.commands import Call
-from hyperbase.client.network.driver import BlockingDriver, Stream
+from hyperbase.client.network.driver import BlockingDriver
 from hyperbase.client.network.locator import Locator, Place, Regions
 from hyperbase.client.network.retries import Retries, may_have_moved
-from hyperbase.client.network.scan_cursor import ScanCursor
-from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, UnknownScannerException
+from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
+from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Result, Scan
 from hyperbase.common.wire.messages import END, Method
 
@@ -36,15 +36,6 @@ def scan_chunks(driver: BlockingDriver, locator: Locator, table: str, scan: Scan
             time.sleep(pause)
 
 
-def pause_after(error: HBaseIOException, retries: Retries) -> float:
-    """How long to wait before a scan goes on; a scanner whose lease ran out is opened again."""
-    if isinstance(error, UnknownScannerException):
-        error = HBaseIOException(str(error))
-    if isinstance(error, DoNotRetryIOException):
-        raise error
-    return retries.after(error)
-
-
 def _region_chunks(
     driver: BlockingDriver, cursor: ScanCursor, place: Place, retries: Retries
 ) -> Iterator[list[Result]]:
@@ -62,7 +53,11 @@ def _region_chunks(
             if kind == END:
                 cursor.region_done(place, bool(stopped))
             else:
-                owed = _grant(stream, owed + 1, credit)
+                owed += 1
+                grant = credit_to_grant(owed, credit)
+                if grant:
+                    stream.grant(grant)
+                    owed = 0
             retries.succeeded()
             if results:
                 yield results
@@ -70,11 +65,3 @@ def _region_chunks(
                 return
     finally:
         stream.close()
-
-
-def _grant(stream: Stream, owed: int, credit: int) -> int:
-    """Ask for as many more items as were taken, when that is worth a message; returns what is owed then."""
-    if owed * 2 < credit:
-        return owed
-    stream.grant(owed)
-    return 0

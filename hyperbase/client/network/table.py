@@ -184,7 +184,13 @@ class NetworkTable:
     def scan_arrow(
         self, scan: Scan, layout: str, types: Mapping[bytes, str] | None, columns: Sequence[bytes] | None
     ) -> pa.RecordBatchReader:
-        raise NotImplementedError
+        from hyperbase.client.network.arrow_scans import scan_arrow  # loads pyarrow
+
+        backend = self._backend
+        return scan_arrow(backend.driver, backend.locator, self.name, scan, layout, types or {}, columns)
 
     def put_arrow(self, data: Any, row_key: str, timestamp: int | str | None, family: bytes | None) -> int:
-        raise NotImplementedError
+        from hyperbase.client.network.arrow_puts import put_arrow
+
+        backend = self._backend
+        return put_arrow(backend.driver, backend.locator, self.name, data, row_key, timestamp, family)

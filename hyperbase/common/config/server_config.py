@@ -76,8 +76,9 @@ class ServerConfig(CheckedSettings):
     max_scanners: int = 10_000
     # Most open scanners of one connection.
     max_scanners_per_connection: int = 1_000
-    # Most bytes of requests and answers in memory. HBase hbase.ipc.server.max.callqueue.size: 1 GiB; half
-    # of it beside the 256 MiB of MemStores and 128 MiB of cache that a store has by default.
+    # Most bytes of unfinished requests and unread answers in memory; above, the connection that holds most is
+    # ended. HBase hbase.ipc.server.max.callqueue.size: 1 GiB; half of it beside the 256 MiB of MemStores and
+    # 128 MiB of cache that a store has by default.
     max_inflight_bytes: int = 512 * MIB
     # A scanner nobody asked for this many seconds is closed. HBase hbase.client.scanner.timeout.period: 60.
     scanner_lease_s: float = 60.0

@@ -6,7 +6,8 @@ import bisect
 import struct
 from collections.abc import Iterable
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_integer, check_items
+from hyperbase.common.errors import IllegalArgumentException, shown
 from hyperbase.common.filters.base import Filter, Hint, ReturnCode, boolean, call_string, quote
 from hyperbase.common.model import MAX_TIMESTAMP, KeyValue, to_bytes
 
@@ -20,7 +21,7 @@ class KeyOnlyFilter(Filter):
 
     def __init__(self, length_as_value: bool = False) -> None:
         super().__init__()
-        self.length_as_value = length_as_value
+        self.length_as_value = bool(length_as_value)
 
     def transform_value(self, cell: KeyValue) -> bytes:
         return _LENGTH.pack(len(cell.value)) if self.length_as_value else b""
@@ -55,7 +56,9 @@ class FirstKeyValueMatchingQualifiersFilter(Filter):
 
     def __init__(self, qualifiers: Iterable[bytes | str]) -> None:
         super().__init__()
-        self.qualifiers = frozenset(to_bytes(qualifier, "qualifier") for qualifier in qualifiers)
+        self.qualifiers = frozenset(
+            to_bytes(qualifier, "qualifier") for qualifier in check_items(qualifiers, "qualifiers")
+        )
         self._found = False
 
     def reset(self) -> None:
@@ -108,10 +111,10 @@ class MultipleColumnPrefixFilter(Filter):
 
     def __init__(self, prefixes: Iterable[bytes | str]) -> None:
         super().__init__()
-        given = [to_bytes(prefix, "prefix") for prefix in prefixes]
+        given = [to_bytes(prefix, "prefix") for prefix in check_items(prefixes, "prefixes")]
         self.prefixes = sorted(given)
         if len(set(given)) != len(given):
-            raise IllegalArgumentException(f"prefixes must be distinct: {given!r}")
+            raise IllegalArgumentException(f"prefixes must be distinct: {shown(given)}")
         # A prefix that starts with another one adds nothing, and would hide the shorter from the search.
         self._search: list[bytes] = []
         for prefix in self.prefixes:
@@ -159,9 +162,9 @@ class ColumnRangeFilter(Filter):
     ) -> None:
         super().__init__()
         self.min_column = None if min_column is None else to_bytes(min_column, "min_column")
-        self.min_column_inclusive = min_column_inclusive
+        self.min_column_inclusive = bool(min_column_inclusive)
         self.max_column = None if max_column is None else to_bytes(max_column, "max_column")
-        self.max_column_inclusive = max_column_inclusive
+        self.max_column_inclusive = bool(max_column_inclusive)
 
     def filter_cell(self, cell: KeyValue) -> ReturnCode:
         qualifier, low, high = cell.qualifier, self.min_column, self.max_column
@@ -199,7 +202,7 @@ class ColumnCountGetFilter(Filter):
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        if limit < 0:
+        if check_integer(limit, "limit") < 0:
             raise IllegalArgumentException(f"limit be positive {limit}")
         self.limit = limit  # columns
         self._count = 0
@@ -234,12 +237,12 @@ class ColumnPaginationFilter(Filter):
 
     def __init__(self, limit: int, offset: int | bytes = 0) -> None:
         super().__init__()
-        if limit < 0:
+        if check_integer(limit, "limit") < 0:
             raise IllegalArgumentException(f"limit must be positive {limit}")
-        if isinstance(offset, int) and offset < 0:
+        if isinstance(offset, int) and check_integer(offset, "offset") < 0:
             raise IllegalArgumentException(f"offset must be positive {offset}")
         self.limit = limit
-        self.offset = offset
+        self.offset = offset if isinstance(offset, int) else to_bytes(offset, "offset")
         self._count = 0
 
     def reset(self) -> None:
@@ -279,11 +282,13 @@ class TimestampsFilter(Filter):
 
     def __init__(self, timestamps: Iterable[int], can_hint: bool = False) -> None:
         super().__init__()
-        self._wanted = frozenset(timestamps)
+        self._wanted = frozenset(
+            check_integer(stamp, "timestamp") for stamp in check_items(timestamps, "timestamps")
+        )
         self.timestamps = sorted(self._wanted)
         if self.timestamps and self.timestamps[0] < 0:
             raise IllegalArgumentException(f"must be positive {self.timestamps[0]}")
-        self.can_hint = can_hint
+        self.can_hint = bool(can_hint)
         self._least = self.timestamps[0] if self.timestamps else MAX_TIMESTAMP
 
     def filter_cell(self, cell: KeyValue) -> ReturnCode:

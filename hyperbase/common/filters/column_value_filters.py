@@ -50,8 +50,8 @@ class SingleColumnValueFilter(Filter):
             raise IllegalArgumentException("Unknown Compare op NO_OP: a column filter needs a comparison")
         self.comparator = as_comparator(comparator)
         self._keeps = self.comparator.test(self.op)
-        self.filter_if_missing = filter_if_missing
-        self.latest_version_only = latest_version_only
+        self.filter_if_missing = bool(filter_if_missing)
+        self.latest_version_only = bool(latest_version_only)
         self._found = False
         self._matched = False
 

@@ -17,11 +17,13 @@ import struct
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from hyperbase.common.errors import DoNotRetryIOException, IllegalArgumentException
+from hyperbase.common.argument_checks import check_integer, check_kind
+from hyperbase.common.errors import DoNotRetryIOException, IllegalArgumentException, shown
 from hyperbase.common.filters.base import quote
 from hyperbase.common.filters.java_regex import DOTALL, compile_java
 from hyperbase.common.model import CompareOperator, to_bytes
 
+REGEX_HELD_S = 0.01  # for one value while other threads wait; after that they go on meanwhile
 REGEX_TIMEOUT_S = 2.0  # for one value; an honest pattern needs microseconds
 
 _LONG = struct.Struct(">q")
@@ -129,8 +131,7 @@ class BinaryComponentComparator(Comparator):
 
     def __init__(self, value: bytes | str, offset: int) -> None:
         super().__init__(value)
-        if offset < 0:
-            raise IllegalArgumentException(f"offset must not be negative: {offset}")
+        check_integer(offset, "offset", 0)
         self.offset = offset  # bytes
 
     def compare_to(self, stored: bytes | None) -> int:
@@ -174,6 +175,8 @@ class RegexStringComparator(Comparator):
 
     def __init__(self, value: bytes | str, flags: int = DOTALL, charset: str = "UTF-8") -> None:
         self.pattern = value if isinstance(value, str) else to_bytes(value).decode("utf-8", "replace")
+        check_integer(flags, "flags", 0, 2**31 - 1)
+        check_kind(charset, str, "the name of a charset")
         try:
             b"a".decode(charset, "replace")  # of empty bytes Python would not look at the charset
             super().__init__(self.pattern)
@@ -183,18 +186,24 @@ class RegexStringComparator(Comparator):
         self.charset = charset
         self._search = compile_java(self.pattern, flags).search
 
+    def _find(self, text: str) -> Any:
+        try:
+            return self._search(text, timeout=REGEX_HELD_S)
+        except TimeoutError:  # once more, without keeping other threads from running
+            return self._search(text, timeout=REGEX_TIMEOUT_S, concurrent=True)
+
     def compare_to(self, stored: bytes | None) -> int:
         text = (stored or b"").decode(self.charset, "replace")
         try:
-            return 0 if self._search(text, timeout=REGEX_TIMEOUT_S) else 1
+            return 0 if self._find(text) else 1
         except TimeoutError as error:
             raise DoNotRetryIOException(
-                f"the regular expression {self.pattern!r} ran for more than {REGEX_TIMEOUT_S:g} s on one "
-                f"value of {len(text)} characters: write it without nested repetition"
+                f"the regular expression {shown(self.pattern)} ran for more than {REGEX_TIMEOUT_S:g} s on "
+                f"one value of {len(text)} characters: write it without nested repetition"
             ) from error
         except MemoryError as error:
             raise DoNotRetryIOException(
-                f"the regular expression {self.pattern!r} needs too much memory"
+                f"the regular expression {shown(self.pattern)} needs too much memory"
             ) from error
 
     def filter_string(self) -> bytes:
@@ -239,8 +248,10 @@ class BitComparator(Comparator):
         super().__init__(value)
         try:
             self.op = BitwiseOp(op)
-        except ValueError as error:
-            raise IllegalArgumentException(f"unknown bitwise operator {op!r}: use AND, OR or XOR") from error
+        except (TypeError, ValueError) as error:
+            raise IllegalArgumentException(
+                f"unknown bitwise operator {shown(op)}: use AND, OR or XOR"
+            ) from error
 
     def compare_to(self, stored: bytes | None) -> int:
         if stored is None or len(stored) != len(self.value):
@@ -263,9 +274,7 @@ class LongComparator(Comparator):
     __slots__ = ("number",)
 
     def __init__(self, value: int) -> None:
-        if not -(2**63) <= value < 2**63:
-            raise IllegalArgumentException(f"not a 64-bit number: {value}")
-        self.number = value
+        self.number = check_integer(value, "the number")
         super().__init__(_LONG.pack(value))
 
     def compare_to(self, stored: bytes | None) -> int:
@@ -292,10 +301,10 @@ class BigDecimalComparator(Comparator):
     def __init__(self, value: decimal.Decimal | int | str) -> None:
         try:
             self.number = decimal.Decimal(value)
-        except decimal.InvalidOperation as error:
-            raise IllegalArgumentException(f"not a decimal number: {value!r}") from error
+        except (decimal.InvalidOperation, TypeError, ValueError) as error:
+            raise IllegalArgumentException(f"not a decimal number: {shown(value)}") from error
         if not self.number.is_finite():
-            raise IllegalArgumentException(f"not a finite decimal number: {value!r}")
+            raise IllegalArgumentException(f"not a finite decimal number: {shown(value)}")
         super().__init__(encode_decimal(self.number))
 
     def compare_to(self, stored: bytes | None) -> int:

@@ -105,7 +105,7 @@ class DependentColumnFilter(Filter):
         super().__init__()
         self.family = to_bytes(family, "family")
         self.qualifier = to_bytes(qualifier, "qualifier")
-        self.drop_dependent_column = drop_dependent_column
+        self.drop_dependent_column = bool(drop_dependent_column)
         self.op = CompareOperator.parse(op)
         self.comparator = None if comparator is None else as_comparator(comparator)
         self._keeps = None if self.comparator is None else self.comparator.test(self.op)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_items
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.filters.base import (
     INCLUDE_CODES,
     Filter,
@@ -67,9 +68,11 @@ class Operator(enum.Enum):
     def parse(cls, operator: Operator | str) -> Operator:
         """Accept the operator itself, ``"AND"``/``"OR"`` or its name."""
         for member in cls:
-            if operator in (member, member.value, member.name):
+            if operator is member or (isinstance(operator, str) and operator in (member.value, member.name)):
                 return member
-        raise IllegalArgumentException(f"Invalid operator: {operator!r}, use MUST_PASS_ALL or MUST_PASS_ONE")
+        raise IllegalArgumentException(
+            f"Invalid operator: {shown(operator)}, use MUST_PASS_ALL or MUST_PASS_ONE"
+        )
 
 
 class FilterList(Filter):
@@ -107,7 +110,7 @@ class FilterList(Filter):
             elif isinstance(member, Filter):
                 self.add_filter(member)
             else:
-                for each in member:
+                for each in check_items(member, "the members of a FilterList"):
                     self.add_filter(each)
 
     def add_filter(self, filter: Filter) -> None:
@@ -116,7 +119,9 @@ class FilterList(Filter):
         Raises IllegalArgumentException: it is reversed and the list is not, or the other way round.
         """
         if not isinstance(filter, Filter):
-            raise TypeError(f"a FilterList holds filters, not {type(filter).__name__}: {filter!r}")
+            raise WrongTypeException(
+                f"a FilterList holds filters, not {type(filter).__name__}: {shown(filter)}"
+            )
         if not self.filters:
             self.reversed = filter.reversed
         if filter.reversed != self.reversed:

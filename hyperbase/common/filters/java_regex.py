@@ -14,7 +14,7 @@ from typing import Any
 
 import regex
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, shown
 
 UNIX_LINES = 1
 CASE_INSENSITIVE = 2
@@ -91,7 +91,7 @@ def compile_java(pattern: str, flags: int) -> Any:
     except (regex.error, RecursionError, OverflowError, ValueError) as error:
         if isinstance(error, IllegalArgumentException):
             raise
-        raise IllegalArgumentException(f"illegal regular expression {pattern!r}: {error}") from error
+        raise IllegalArgumentException(f"illegal regular expression {shown(pattern)}: {error}") from error
 
 
 class _Translator:
@@ -133,7 +133,7 @@ class _Translator:
 
     def _error(self, why: str) -> IllegalArgumentException:
         return IllegalArgumentException(
-            f"illegal regular expression {self.pattern!r}: {why} near index {self.at}"
+            f"illegal regular expression {shown(self.pattern)}: {why} near index {self.at}"
         )
 
     def _take(self, form: Any, why: str) -> None:

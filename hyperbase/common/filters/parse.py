@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import re
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.filters.arguments import BUILT_IN, FilterFactory
 from hyperbase.common.filters.base import Filter
 from hyperbase.common.filters.filter_list import FilterList, Operator
 from hyperbase.common.filters.wrapper_filters import SkipFilter, WhileMatchFilter
-from hyperbase.common.model import FilterLike
+from hyperbase.common.model import FilterLike, to_bytes
 
 MAX_DEPTH = 100  # nested SKIP, WHILE and lists; Java runs out of stack some hundreds later
 
@@ -66,7 +66,9 @@ def resolve_filter(filter: FilterLike | None) -> Filter | None:
         return filter
     if isinstance(filter, str | bytes | bytearray | memoryview):
         return parse_filter(filter if isinstance(filter, str) else bytes(filter))
-    raise TypeError(f"filter must be a Filter, str or bytes, not {type(filter).__name__}: {filter!r}")
+    raise WrongTypeException(
+        f"filter must be a Filter, str or bytes, not {type(filter).__name__}: {shown(filter)}"
+    )
 
 
 def parse_filter(text: str | bytes) -> Filter:
@@ -80,9 +82,11 @@ def parse_filter(text: str | bytes) -> Filter:
             ``Incorrect Filter String``, and what is wrong.
     """
     try:
-        data = text.encode("utf-8") if isinstance(text, str) else text
-    except UnicodeEncodeError as error:
-        raise IllegalArgumentException(f"Incorrect Filter String: not text: {error}") from error
+        data = to_bytes(text, "filter string")
+    except WrongTypeException:
+        raise
+    except IllegalArgumentException as error:
+        raise IllegalArgumentException(f"Incorrect Filter String: {error}") from error
     return _Parser(data).parse()
 
 

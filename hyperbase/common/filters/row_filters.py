@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_integer
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.filters.base import Filter, ReturnCode, call_string, quote
 from hyperbase.common.model import KeyValue, to_bytes
 
@@ -81,7 +82,7 @@ class PageFilter(Filter):
 
     def __init__(self, page_size: int) -> None:
         super().__init__()
-        if page_size < 0:
+        if check_integer(page_size, "page_size") < 0:
             raise IllegalArgumentException(f"must be positive {page_size}")
         self.page_size = page_size  # rows
         self._accepted = 0
@@ -112,7 +113,9 @@ class RandomRowFilter(Filter):
 
     def __init__(self, chance: float, source: random.Random | None = None) -> None:
         super().__init__()
-        self.chance = chance
+        if isinstance(chance, bool) or not isinstance(chance, (int, float)) or chance != chance:
+            raise WrongTypeException(f"chance must be a number, not {shown(chance)}")
+        self.chance = float(min(max(chance, -1), 2))
         self.source = source or random.Random()
         self._drop = False
 
@@ -135,4 +138,4 @@ class RandomRowFilter(Filter):
         return self._drop
 
     def filter_string(self) -> bytes:
-        return call_string(self, (repr(float(self.chance)).encode(),))
+        return call_string(self, (repr(self.chance).encode(),))

@@ -6,7 +6,8 @@ import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.argument_checks import check_items
+from hyperbase.common.errors import IllegalArgumentException, WrongTypeException, shown
 from hyperbase.common.filters.base import Filter, Hint, ReturnCode, boolean, call_string, quote
 from hyperbase.common.model import KeyValue, prefix_stop, to_bytes
 
@@ -30,15 +31,21 @@ class FuzzyRowFilter(Filter):
 
     def __init__(self, fuzzy_keys: Sequence[tuple[bytes | str, bytes | str]]) -> None:
         super().__init__()
-        if not fuzzy_keys:
+        given = list(check_items(fuzzy_keys, "fuzzy_keys"))
+        if not given:
             raise IllegalArgumentException("a fuzzy row filter needs at least one pair (key, mask)")
-        pairs = [(to_bytes(key, "fuzzy key"), to_bytes(mask, "mask")) for key, mask in fuzzy_keys]
+        for pair in given:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise WrongTypeException(f"a fuzzy key is a pair (key, mask), not {shown(pair)}")
+        pairs = [(to_bytes(key, "fuzzy key"), to_bytes(mask, "mask")) for key, mask in given]
         for key, mask in pairs:
             if len(key) != len(mask):
-                raise IllegalArgumentException(f"Fuzzy pair lengths do not match: {key!r}, {mask!r}")
+                raise IllegalArgumentException(
+                    f"Fuzzy pair lengths do not match: {shown(key)}, {shown(mask)}"
+                )
             if mask.strip(b"\0\1"):
                 raise IllegalArgumentException(
-                    f"a mask consists of bytes 0 (fixed) and 1 (any), not {mask!r}"
+                    f"a mask consists of bytes 0 (fixed) and 1 (any), not {shown(mask)}"
                 )
         self.fuzzy_keys = pairs
         self._keys = [
@@ -122,6 +129,10 @@ class RowRange:
     stop_row: bytes = b""
     stop_row_inclusive: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "start_row", to_bytes(self.start_row, "start row"))
+        object.__setattr__(self, "stop_row", to_bytes(self.stop_row, "stop row"))
+
     def is_valid(self) -> bool:
         """Whether the range can hold a row key."""
         if not self.start_row or not self.stop_row or self.start_row < self.stop_row:
@@ -164,7 +175,7 @@ class MultiRowRangeFilter(Filter):
 
     def __init__(self, ranges: Iterable[RowRange | tuple[bytes, bool, bytes, bool]]) -> None:
         super().__init__()
-        self.ranges = _sort_and_merge([r if isinstance(r, RowRange) else RowRange(*r) for r in ranges])
+        self.ranges = _sort_and_merge([_row_range(one) for one in check_items(ranges, "ranges")])
         self._starts = [r.start_row for r in self.ranges]
         self._range: RowRange | None = None
         self._code = ReturnCode.INCLUDE
@@ -229,6 +240,14 @@ class MultiRowRangeFilter(Filter):
         )
 
 
+def _row_range(given: object) -> RowRange:
+    if isinstance(given, RowRange):
+        return given
+    if not isinstance(given, (tuple, list)) or not 1 <= len(given) <= 4:
+        raise WrongTypeException(f"a range is a RowRange or a tuple of its fields, not {shown(given)}")
+    return RowRange(*given)
+
+
 def _sort_and_merge(ranges: list[RowRange]) -> list[RowRange]:
     """Ranges in order of their start, overlapping and touching ones joined."""
     if not ranges:
@@ -236,9 +255,10 @@ def _sort_and_merge(ranges: list[RowRange]) -> list[RowRange]:
     invalid = [r for r in ranges if not r.is_valid()]
     if invalid:
         listed = "".join(
-            f"Invalid range: start row => {r.start_row!r}, stop row => {r.stop_row!r}\n" for r in invalid
+            f" Invalid range: start row => {shown(r.start_row)}, stop row => {shown(r.stop_row)}"
+            for r in invalid
         )
-        raise IllegalArgumentException(f"{len(invalid)} invaild ranges.\n{listed}")
+        raise IllegalArgumentException(f"{len(invalid)} invaild ranges.{listed}")
     merged: list[RowRange] = []
     for r in sorted(ranges, key=lambda r: (r.start_row, not r.start_row_inclusive)):
         last = merged[-1] if merged else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hyperbase.common.argument_checks import check_kind
 from hyperbase.common.filters.base import Filter, ReturnCode
 from hyperbase.common.model import KeyValue
 
@@ -13,7 +14,7 @@ class _WrapperFilter(Filter):
 
     def __init__(self, filter: Filter) -> None:
         super().__init__()
-        self.filter = filter
+        self.filter = check_kind(filter, Filter)
         self.reversed = filter.reversed
 
     def reset(self) -> None:

@@ -258,6 +258,7 @@ class RpcConnection(asyncio.Protocol):
         if priority == _USER and self.of_server:
             priority = _SERVER
         server.admit(self, priority)
+        server.calls_begun += 1
         principal = self.principal
         if header is not None:
             principal = str(header.get("principal") or principal)[:256]

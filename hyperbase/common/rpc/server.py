@@ -61,6 +61,7 @@ class RpcServer:
         self.handlers: dict[int, Handler] = {}
         self.connections: set[RpcConnection] = set()
         self.in_flight = [0, 0, 0, 0]
+        self.calls_begun = 0
         self.refused_calls = 0
         self.refused_connections = 0
         self.stopping = False
@@ -132,7 +133,7 @@ class RpcServer:
         """A stream may wait for a slow client for ever: end it, the client goes on elsewhere or later."""
         for connection in list(self.connections):
             for call in list(connection.calls.values()):
-                if call.on_credit is not None:
+                if call.on_credit is not None or call.on_data is not None:
                     call.fail(ServerStoppedException("the server is stopping: retry"))
                     if call.on_cancel is not None:
                         call.on_cancel()

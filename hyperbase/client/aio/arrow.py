@@ -1,0 +1,158 @@
+"""Arrow scans and uploads on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pyarrow as pa
+
+from hyperbase.client.aio.driver import AsyncDriver
+from hyperbase.client.aio.parts import PartStream
+from hyperbase.client.arrow_layout import Column, columns_of_cells
+from hyperbase.client.network.arrow_reads import ArrowPart, ArrowRequest, find_columns
+from hyperbase.client.network.arrow_writes import messages_of
+from hyperbase.client.network.commands import Call
+from hyperbase.client.network.locator import Locator, Place, Regions
+from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
+from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.model import Scan
+from hyperbase.common.wire.messages import END, Method
+
+_ARROW_SCAN, _ARROW_PUT = int(Method.ARROW_SCAN), int(Method.ARROW_PUT)
+
+
+async def scan_arrow(
+    driver: AsyncDriver, locator: Locator, table: str, request: ArrowRequest
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    """The record batches of a scan."""
+    await prepare(driver, locator, table, request)
+    if not request.empty:
+        async with aclosing(_batches(driver, locator, table, request)) as batches:
+            async for batch in batches:
+                yield batch
+
+
+async def prepare(driver: AsyncDriver, locator: Locator, table: str, request: ArrowRequest) -> None:
+    """Look that the table is there, and find the columns when they were not named."""
+    await driver.run(locator.regions(table, Retries(driver.config, table)))
+    if request.must_find:
+        request.must_find = False
+        request.found(await _find(driver, locator, table, request.scan))
+
+
+async def _find(driver: AsyncDriver, locator: Locator, table: str, scan: Scan) -> set[Column]:
+    if scan.limit is None:
+        retries = Retries(driver.config, f"scan of {table}", limited=False)
+        return await driver.run(find_columns(locator, table, scan, retries))
+    found: set[Column] = set()
+    async for batch in _batches(driver, locator, table, ArrowRequest(scan, "cells", {}, None)):
+        found |= columns_of_cells(batch)
+    return found
+
+
+async def _batches(
+    driver: AsyncDriver, locator: Locator, table: str, request: ArrowRequest
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    cursor = ScanCursor(request.scan)
+    retries = Retries(driver.config, f"scan of {table}")
+    while not cursor.finished:
+        regions: Regions | None = None
+        try:
+            regions = await driver.run(locator.regions(table, retries))
+            place = cursor.place(regions)
+            if place is None:
+                return
+            async with aclosing(_region_batches(driver, cursor, request, place, retries)) as batches:
+                async for batch in batches:
+                    yield batch
+        except HBaseIOException as error:
+            pause = pause_after(error, retries)
+            if may_have_moved(error):
+                locator.forget(table, regions)
+            await asyncio.sleep(pause)
+
+
+async def _region_batches(
+    driver: AsyncDriver, cursor: ScanCursor, request: ArrowRequest, place: Place, retries: Retries
+) -> AsyncGenerator[pa.RecordBatch, None]:
+    credit = driver.config.scan_credit_chunks
+    arguments = request.arguments(place.id16, cursor, credit)
+    stream = await driver.open_stream(Call(place.where(), _ARROW_SCAN, arguments, None))
+    part = ArrowPart()
+    owed = 0
+    try:
+        while not cursor.finished:
+            kind, payload = await stream.next_part(None)  # one part may take long: the keep-alive counts
+            if kind == END:
+                cursor.region_done(place, False)
+                return
+            batches = part.take(payload, cursor)
+            owed += 1
+            grant = credit_to_grant(owed, credit)
+            if grant:
+                stream.grant(grant)
+                owed = 0
+            retries.succeeded()
+            for batch in batches:
+                yield request.typed(batch)
+            if cursor.region_exhausted:
+                cursor.region_done(place, False)
+                return
+    finally:
+        stream.close()
+
+
+async def put_arrow(
+    driver: AsyncDriver,
+    locator: Locator,
+    table: str,
+    data: Any,
+    row_key: str,
+    timestamp: int | str | None,
+    family: bytes | None,
+) -> int:
+    """Upload; see ``hyperbase.client.network.arrow_puts``. The input is read in a thread: it may wait."""
+    stream, credit = await _open_put(driver, locator, table, (table, row_key, timestamp, family))
+    try:
+        messages = messages_of(data, data.schema)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            while not credit:
+                kind, payload = await stream.next_part(None)
+                if kind == END:
+                    return int(payload)
+                credit += payload
+            stream.send_data(message)
+            credit -= 1
+        stream.send_data(None)
+        while True:
+            kind, payload = await stream.next_part(None)
+            if kind == END:
+                return int(payload)
+    finally:
+        stream.close()
+
+
+async def _open_put(
+    driver: AsyncDriver, locator: Locator, table: str, arguments: tuple[Any, ...]
+) -> tuple[PartStream, int]:
+    retries = Retries(driver.config, f"put_arrow into {table}")
+    while True:
+        regions: Regions | None = None
+        stream: PartStream | None = None
+        try:
+            regions = await driver.run(locator.regions(table, retries))
+            address = regions.places[0].where()
+            stream = await driver.open_stream(Call(address, _ARROW_PUT, arguments, None))
+            _, credit = await stream.next_part(driver.config.operation_timeout_s)
+            return stream, int(credit)
+        except HBaseIOException as error:
+            if stream is not None:
+                stream.close()
+            pause = retries.after(error)
+            if may_have_moved(error):
+                locator.forget(table, regions)
+            await asyncio.sleep(pause)

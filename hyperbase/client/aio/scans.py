@@ -1,0 +1,71 @@
+"""Scans on an event loop: one stream at a time, read with credit, reopened where it broke off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from hyperbase.client.aio.driver import AsyncDriver
+from hyperbase.client.network.commands import Call
+from hyperbase.client.network.locator import Locator, Place, Regions
+from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
+from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.model import Result, Scan
+from hyperbase.common.wire.messages import END, Method
+
+_SCAN = int(Method.SCAN)
+
+
+async def scan_chunks(
+    driver: AsyncDriver, locator: Locator, table: str, scan: Scan
+) -> AsyncGenerator[list[Result], None]:
+    """The Results of a scan in chunks. Closing the generator frees the scanner."""
+    cursor = ScanCursor(scan)
+    retries = Retries(driver.config, f"scan of {table}")
+    while not cursor.finished:
+        regions: Regions | None = None
+        try:
+            regions = await driver.run(locator.regions(table, retries))
+            place = cursor.place(regions)
+            if place is None:
+                return
+            async with aclosing(_region_chunks(driver, cursor, place, retries)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except HBaseIOException as error:
+            pause = pause_after(error, retries)
+            if may_have_moved(error):
+                locator.forget(table, regions)
+            await asyncio.sleep(pause)
+
+
+async def _region_chunks(
+    driver: AsyncDriver, cursor: ScanCursor, place: Place, retries: Retries
+) -> AsyncGenerator[list[Result], None]:
+    """What one region has."""
+    credit = driver.config.scan_credit_chunks
+    arguments = (place.id16, cursor.request(), credit)
+    stream = await driver.open_stream(Call(place.where(), _SCAN, arguments, None))
+    try:
+        owed = 0
+        while True:
+            kind, payload = await stream.next_part(driver.config.operation_timeout_s)
+            chunk, stopped = payload if kind == END else (payload, False)
+            results = [] if chunk is None else cursor.take(chunk)
+            if kind == END:
+                cursor.region_done(place, bool(stopped))
+            else:
+                owed += 1
+                grant = credit_to_grant(owed, credit)
+                if grant:
+                    stream.grant(grant)
+                    owed = 0
+            retries.succeeded()
+            if results:
+                yield results
+            if kind == END or cursor.finished:
+                return
+    finally:
+        stream.close()
