@@ -7,7 +7,7 @@ KILLS  ?= 500
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
-.PHONY: install dev demo test chaos check format bench bench-network clean
+.PHONY: install dev demo test zookeeper chaos check format bench bench-network clean
 
 install: $(VENV)/.installed
 
@@ -33,8 +33,19 @@ demo: install
 chaos: dev
 	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)
 
-test: dev
+test: dev zookeeper
 	$(BIN)/python -m pytest $(ARGS)
+
+# Tests of the cluster run a real ZooKeeper: Debian's, whose classes they start themselves.
+zookeeper:
+	@{ command -v java && test -e /usr/share/java/zookeeper.jar; } >/dev/null || \
+	  { command -v apt-get >/dev/null || \
+	      { echo "The tests need Java and /usr/share/java/zookeeper.jar (Debian, Ubuntu: apt install zookeeper)." >&2; exit 1; }; \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    echo "installing zookeeper for the tests"; \
+	    $$sudo apt-get update -qq && \
+	      $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends zookeeper >/dev/null; } || \
+	  { echo "Installing zookeeper failed. Run: apt-get update && apt-get install zookeeper" >&2; exit 1; }
 
 check: dev
 	$(BIN)/ruff format --check $(CODE)

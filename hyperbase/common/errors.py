@@ -163,6 +163,14 @@ class ServerStoppedException(HBaseIOException):
     """The server is stopping and takes no more calls."""
 
 
+class LeaseSuspendedException(HBaseIOException):
+    """The server cannot prove that it is still the owner: it answers nothing until ZooKeeper does."""
+
+
+class LeaseLostException(HBaseIOException):
+    """The server's session or znode is gone: others take over, and it ends. Retrying finds the next owner."""
+
+
 class UnknownScannerException(DoNotRetryIOException):
     """The scanner was closed or its lease ran out."""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hyperbase.common.errors import IllegalArgumentException
@@ -25,13 +24,10 @@ from hyperbase.common.names import (
     split_table_name,
     to_string_binary,
 )
+from hyperbase.common.protobuf import PBUF_MAGIC, bytes_field, read_message, varint_field
 
-PBUF_MAGIC = b"PBUF"
 META_ENCODED_NAME = "1588230740"
 META_REGION_ID = 1
-
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 
 
 class RegionState(enum.Enum):
@@ -137,17 +133,17 @@ class RegionInfo:
     def to_bytes(self) -> bytes:
         """HBase's serialized form: ``PBUF`` and the protobuf message."""
         namespace, qualifier = split_table_name(self.table)
-        table_name = _bytes_field(1, namespace.encode("utf-8")) + _bytes_field(2, qualifier.encode("utf-8"))
+        table_name = bytes_field(1, namespace.encode("utf-8")) + bytes_field(2, qualifier.encode("utf-8"))
         return b"".join(
             (
                 PBUF_MAGIC,
-                _varint_field(1, self.region_id),
-                _bytes_field(2, table_name),
-                _bytes_field(3, self.start_key),
-                _bytes_field(4, self.end_key),
-                _varint_field(5, int(self.offline)),
-                _varint_field(6, int(self.split)),
-                _varint_field(7, self.replica_id),
+                varint_field(1, self.region_id),
+                bytes_field(2, table_name),
+                bytes_field(3, self.start_key),
+                bytes_field(4, self.end_key),
+                varint_field(5, int(self.offline)),
+                varint_field(6, int(self.split)),
+                varint_field(7, self.replica_id),
             )
         )
 
@@ -162,10 +158,10 @@ class RegionInfo:
             raise IllegalArgumentException(
                 f"not a serialized RegionInfo: no PBUF at the start of {data[:16]!r}"
             )
-        numbers, texts = _read_message(data[len(PBUF_MAGIC) :])
+        numbers, texts = read_message(data[len(PBUF_MAGIC) :])
         if 1 not in numbers or 2 not in texts:
             raise IllegalArgumentException("serialized RegionInfo lacks its region_id or table_name")
-        _, names = _read_message(texts[2])
+        _, names = read_message(texts[2])
         if 1 not in names or 2 not in names:
             raise IllegalArgumentException("serialized RegionInfo lacks a part of its table name")
         try:
@@ -186,70 +182,3 @@ class RegionInfo:
 
 
 META_REGION = RegionInfo(META_TABLE, b"", b"", META_REGION_ID)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def _varint_field(number: int, value: int) -> bytes:
-    return _varint(number << 3 | _VARINT) + _varint(value)
-
-
-def _bytes_field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | _LENGTH) + _varint(len(value)) + value
-
-
-def _read_varint(data: bytes, offset: int) -> tuple[int, int]:
-    """``(value, offset behind it)``; at most ten bytes, as protobuf writes 64 bits."""
-    value = 0
-    for index in range(10):
-        if offset + index >= len(data):
-            raise IllegalArgumentException("serialized message is cut short inside a number")
-        byte = data[offset + index]
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return value & (2**64 - 1), offset + index + 1
-    raise IllegalArgumentException("serialized message holds a number longer than 64 bits")
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """``(field number, value)`` of every varint and bytes field; fixed-width ones are skipped."""
-    offset = 0
-    while offset < len(data):
-        tag, offset = _read_varint(data, offset)
-        kind = tag & 7
-        if tag >> 3 == 0:
-            raise IllegalArgumentException("serialized message holds a field numbered 0")
-        if kind == _VARINT:
-            number, offset = _read_varint(data, offset)
-            yield tag >> 3, number
-            continue
-        if kind == _LENGTH:
-            length, offset = _read_varint(data, offset)
-        elif kind in _FIXED_SIZES:
-            length = _FIXED_SIZES[kind]
-        else:
-            raise IllegalArgumentException(f"serialized message holds a field of unknown wire type {kind}")
-        if length > len(data) - offset:
-            raise IllegalArgumentException(f"serialized message is cut short inside field {tag >> 3}")
-        if kind == _LENGTH:
-            yield tag >> 3, data[offset : offset + length]
-        offset += length
-
-
-def _read_message(data: bytes) -> tuple[dict[int, int], dict[int, bytes]]:
-    """Numbers and bytes by field number; of a repeated field the last, as protobuf reads it."""
-    numbers: dict[int, int] = {}
-    texts: dict[int, bytes] = {}
-    for number, value in _fields(data):
-        if isinstance(value, int):
-            numbers[number] = value
-        else:
-            texts[number] = value
-    return numbers, texts
