@@ -32,6 +32,12 @@ def hyperbase_command(*words: object, cwd: Path, **more: str) -> subprocess.Comp
     )
 
 
+def _listen_to_signals() -> None:
+    """In the child: whoever runs the tests may ignore signals (nohup, background jobs), a server shall not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Server:
     """``hyperbase start`` in the foreground; ``lines`` is what it said up to ``ready``."""
 
@@ -49,6 +55,7 @@ class Server:
                 stderr=errors,
                 text=True,
                 start_new_session=True,
+                preexec_fn=_listen_to_signals,
             )
         self.lines: list[str] = []
         assert self.process.stdout is not None
