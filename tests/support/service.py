@@ -33,7 +33,7 @@ def hyperbase_command(*words: object, cwd: Path, **more: str) -> subprocess.Comp
 
 
 def _listen_to_signals() -> None:
-    """In the child: whoever runs the tests may ignore signals (nohup, background jobs), a server shall not."""
+    """In the child: who runs the tests may ignore signals (nohup, background jobs), a server does not."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
