@@ -167,9 +167,9 @@ def test_what_can_be_skipped_is_skipped(connection: Connection, monkeypatch: pyt
     read: list[str] = []
     block = StoreFileReader.block
 
-    def noted(self: StoreFileReader, index: int, cache: bool = True) -> Any:
+    def noted(self: StoreFileReader, index: int, cache: bool = True, *, load: bool = True) -> Any:
         read.append(self.path)
-        return block(self, index, cache)
+        return block(self, index, cache, load=load)
 
     monkeypatch.setattr(StoreFileReader, "block", noted)
     assert bench.table.row(b"row2") == {b"f:q": b"v"}

@@ -14,6 +14,7 @@ from typing import Any
 from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import (
+    NamespaceNotFoundException,
     NoSuchColumnFamilyException,
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
@@ -66,9 +67,12 @@ class FakeBackend:
     alter_namespace = create_namespace
 
     def describe_namespace(self, name: str) -> NamespaceDescriptor:
+        if name not in self.namespaces:
+            raise NamespaceNotFoundException(name)
         return self.namespaces[name]
 
     def drop_namespace(self, name: str) -> None:
+        self.describe_namespace(name)
         del self.namespaces[name]
 
     def list_namespaces(self) -> list[str]:
