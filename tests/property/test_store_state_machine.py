@@ -124,6 +124,7 @@ def run_round(number: int) -> None:
         stateful_step_count=RUN_STEPS + 1,  # opening is one
         deadline=None,
         database=None,
+        derandomize=False,  # the seed decides, in CI too
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
