@@ -257,7 +257,7 @@ def test_a_lost_link_fails_all_its_calls_and_they_go_on(server: FakeServer) -> N
 
 
 def test_uvloop(server: FakeServer) -> None:
-    uvloop = pytest.importorskip("uvloop")
+    import uvloop  # a dependency: it is there
 
     async def main() -> None:
         async with aio.connect(server.url, **QUICK) as connection:
