@@ -27,9 +27,6 @@ SEED = int(os.environ.get("HYPERBASE_PROPERTY_SEED", "0"))
 RUNS = 20  # of one seed
 RUN_STEPS = 200  # of one store; more would not fit Hypothesis' limit for one example
 HOT_ROW_EDITS = memstore.HOT_ROW_EDITS
-# Rows folded after a few edits, in families with TTL, MIN_VERSIONS, KEEP_DELETED_CELLS or
-# NEW_VERSION_BEHAVIOR: store and model were seen to differ there in a read of all versions. To look for it.
-FOLD_ALL_FAMILIES = bool(os.environ.get("HYPERBASE_PROPERTY_FOLD_ALL"))
 
 number = st.integers(0, PAYLOADS - 1)
 row = st.sampled_from(ROWS)
@@ -54,8 +51,6 @@ class StoreStateMachine(RuleBasedStateMachine):
         families=st.sampled_from((PLAIN_FAMILIES, PLAIN_FAMILIES, ALL_FAMILIES)),
     )
     def open(self, hot_row_edits: int, families: tuple[bytes, ...]) -> None:
-        if families is ALL_FAMILIES and not FOLD_ALL_FAMILIES:
-            hot_row_edits = 10**9
         memstore.HOT_ROW_EDITS = hot_row_edits
         self.machine = Machine(hot_row_edits, families)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from regionserver.storage.memstore import HOT_ROW_SHARE
+
 PUT, DELETE, FAMILY_VERSION, COLUMN, FAMILY = 4, 8, 10, 12, 14
 END_OF_TIME = 2**63 - 1
 
@@ -197,10 +199,15 @@ class ModelRegion:
         edits.append(edit)
         if edit.logged:
             self.log.setdefault(row, []).append(edit)
-        if len(edits) > self.hot_row_edits:  # the row is folded, but for the edit that is not yet visible
+        if self._is_hot(edits):  # the row is folded, but for the edit that is not yet visible
             old = self._flat(edits[:-1])
             folded = {f: kept(cells, self.schemas[f], now, False) for f, cells in old.items()}
             self.memory[row] = [ModelEdit(folded), edit]
+
+    def _is_hot(self, edits: list[ModelEdit]) -> bool:
+        """Many edits beside what the oldest of them holds: folding a wide row is worth it later."""
+        oldest = sum(len({(c.qualifier, c.place[:2]) for c in cells}) for cells in edits[0].cells.values())
+        return len(edits) > self.hot_row_edits + oldest // HOT_ROW_SHARE
 
     @staticmethod
     def _flat(edits: Iterable[ModelEdit]) -> dict[bytes, list[ModelCell]]:
@@ -231,7 +238,7 @@ class ModelRegion:
             edits: list[ModelEdit] = []
             for edit in logged:
                 edits.append(edit)
-                if len(edits) > self.hot_row_edits:
+                if self._is_hot(edits):
                     cells = self._flat(edits)
                     folded = {f: kept(found, self.schemas[f], now, False) for f, found in cells.items()}
                     edits = [ModelEdit(folded)]
