@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -21,16 +20,10 @@ from hyperbase.common.zookeeper.lease import LeaseState
 from hyperbase.common.zookeeper.session import ZooKeeperSession, end_session
 from hyperbase.common.zookeeper.znodes import RegionServerInfo
 from tests.cluster.conftest import TICK_S, Join
+from tests.support.waiting import keep_beating, wait_for
 from tests.support.zookeeper_server import ZooKeeperServer, free_port
 
 A, B, C = (ServerName(name, 16020, 1) for name in "abc")
-
-
-def wait_for(condition: Callable[[], bool], what: str = "") -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def test_registry_answers_what_a_client_needs(join: Join) -> None:
@@ -100,7 +93,7 @@ def test_servers_come_and_go_and_their_lease_with_them(join: Join) -> None:
     assert RegionServerInfo.from_bytes(found[0]) == RegionServerInfo(16030, "1", 10_000)
     assert found[1].ephemeralOwner == server.session.session_id
     heard = len(told)
-    time.sleep(4 * TICK_S)
+    keep_beating(lease, 4 * TICK_S)
     assert len(told) == heard, "a master does not hear of heartbeats"
     server.remove_server(A)
     with pytest.raises(LeaseLostException, match="released"):
@@ -161,8 +154,8 @@ def test_masters_stand_by_and_take_over_with_a_higher_epoch(join: Join) -> None:
         target=lambda: became.append(second.wait_to_be_master(B, stop=threading.Event()))
     )
     waiting.start()
-    time.sleep(3 * TICK_S)
     lease = first.master_lease
+    keep_beating(lease, 3 * TICK_S)
     resigned = time.monotonic()
     first.resign()
     assert lease.state is LeaseState.LOST
@@ -194,7 +187,7 @@ def test_the_end_of_the_session_is_final_for_all_it_held(join: Join, zookeeper: 
     print(f"znode gone {time.monotonic() - started:.3f} s after the dead process's session was ended for it")
     wait_for(lambda: lease.state is LeaseState.LOST)
     first_id = session.session_id
-    time.sleep(1)
+    keep_beating(observer.lease_server(B), 4 * TICK_S)  # time enough for a new session, if it were made
     assert session.session_id == first_id
     assert session.lost
     with pytest.raises(LeaseLostException, match="session has ended"):

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from hyperbase.common.zookeeper.lease import Lease, LeaseState
 from hyperbase.common.zookeeper.session import ZooKeeperSession
 from tests.cluster.conftest import TICK_S, Join
+from tests.support.waiting import fault_lasts, keep_beating, wait_for
 from tests.support.zookeeper_server import CutProxy, ZooKeeperEnsemble, ZooKeeperServer
 
 SERVER = ServerName("h", 1, 1)
@@ -31,13 +32,6 @@ STOP_BATCH = 18
 UNCHECKED = 6  # more in each batch
 STOP_TIMEOUT_S = 1.5
 SEED = int(os.environ.get("HYPERBASE_SEED", "0")) or random.randrange(1, 10**9)
-
-
-def wait_for(condition: Callable[[], bool], what: Callable[[], object] = str, wait_s: float = 30) -> None:
-    end = time.monotonic() + wait_s
-    while not condition():
-        assert time.monotonic() < end, what()
-        time.sleep(0.01)
 
 
 class Processes:
@@ -79,6 +73,14 @@ class Processes:
     def logged(self, number: int) -> set[int]:
         """What a recovery reads."""
         return {int(line) for line in (self.directory / f"{number}.log").read_text().split()}
+
+    def go_on(self, numbers: Iterable[int], attempts: int) -> None:
+        """Return once each of them has tried to acknowledge so many times more."""
+        before = {number: len(self.logged(number)) for number in numbers}
+        wait_for(
+            lambda: all(len(self.logged(n)) >= count + attempts for n, count in before.items()),
+            lambda: (before, {n: len(self.logged(n)) for n in before}),
+        )
 
     def states(self, number: int) -> list[str]:
         return [line.split()[1] for line in self.said(number) if line.startswith("state ")]
@@ -166,7 +168,7 @@ def test_a_stopped_process_acknowledges_nothing_that_its_recovery_did_not_read(
                 lambda: processes.states(number)[-1:] == ["lost"],  # noqa: B023
                 lambda: processes.states(number),  # noqa: B023
             )
-        time.sleep(0.3)
+        processes.go_on(numbers, 50)
         for number in numbers:
             kind = "unchecked" if number in unchecked else "checked"
             acked = processes.acked(number)
@@ -205,7 +207,7 @@ def test_a_follower_cut_off_right_after_a_pause(root: str, directory: Path) -> N
 
             for number in (checked, hasty):
                 processes.signal(number, signal.SIGSTOP)
-            time.sleep(0.7 * timeout_s)
+            fault_lasts(0.7 * timeout_s)
             before = beats()
             for number in (checked, hasty):
                 processes.signal(number, signal.SIGCONT)
@@ -220,7 +222,7 @@ def test_a_follower_cut_off_right_after_a_pause(root: str, directory: Path) -> N
                     replayed[number] = processes.logged(number)
                     gone_s[number] = time.monotonic() - answered
                 time.sleep(0.005)
-            time.sleep(timeout_s / 2)
+            processes.go_on((checked, hasty), 600)
             for number in (checked, hasty):
                 lost_acks[number] = len(set(processes.acked(number)) - replayed[number])
         finally:
@@ -272,7 +274,7 @@ def masters(processes: Processes, number: int) -> list[int]:
 def lease_of(member: ZooKeeperCoordination) -> Lease:
     lease = member.lease_server(SERVER)
     lease.wait(10)
-    time.sleep(2 * TICK_S)
+    keep_beating(lease, 2 * TICK_S)
     return lease
 
 
@@ -285,13 +287,13 @@ def test_zookeeper_away_for_half_the_timeout_is_invisible(
     try:
         if how == "stopped":
             zookeeper.signal(signal.SIGSTOP)
-            time.sleep(3)
+            fault_lasts(3)
             zookeeper.signal(signal.SIGCONT)
         else:
             zookeeper.kill()
-            time.sleep(1.5)
+            fault_lasts(1.5)
             zookeeper.start()
-        time.sleep(1)
+        keep_beating(answering.lease, 2 * TICK_S)
         assert answering.states == []
         print(f"longest time without a held lease {answering.longest_gap_s:.3f} s")
         assert member.servers() == [SERVER]
@@ -314,9 +316,9 @@ def test_zookeeper_away_for_twice_the_timeout_costs_waiting(
         else:
             zookeeper.kill()
         away = time.monotonic()
-        time.sleep(timeout_s)
+        wait_for(lambda: answering.states == [LeaseState.SUSPENDED], lambda: answering.states)
+        fault_lasts(away + 2 * timeout_s - time.monotonic())
         assert answering.states == [LeaseState.SUSPENDED]
-        time.sleep(timeout_s)
         back = time.monotonic()
         if how == "stopped":
             zookeeper.signal(signal.SIGCONT)
@@ -324,15 +326,16 @@ def test_zookeeper_away_for_twice_the_timeout_costs_waiting(
             zookeeper.start()
         wait_for(lambda: len(answering.states) == 2, lambda: answering.states)
         print(f"{how}: {answering.states[-1].value} {time.monotonic() - back:.2f} s after it was back")
-        time.sleep(1)
         if answering.states[-1] is LeaseState.HELD:
+            keep_beating(lease, 2 * TICK_S)
+            assert answering.states[-1] is LeaseState.HELD
             assert observer.servers() == [SERVER]
             assert how == "stopped" or answering.longest_gap_s >= timeout_s
         else:
             assert how == "stopped"
             assert answering.held_until - away < timeout_s
             assert lease.lost
-            assert observer.servers() == []
+            wait_for(lambda: observer.servers() == [])
     finally:
         answering.stop()
 
@@ -345,7 +348,7 @@ def test_a_cut_connection_suspends_and_a_healed_one_resumes(zookeeper: ZooKeeper
     answering = Answering(lease_of(member))
     try:
         proxy.reset()
-        time.sleep(1)
+        keep_beating(answering.lease, 2 * TICK_S)
         assert answering.states == [], "a broken connection is made again in time"
         proxy.cut()
         wait_for(lambda: answering.states == [LeaseState.SUSPENDED])

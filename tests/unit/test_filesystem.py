@@ -252,11 +252,11 @@ def test_a_read_only_directory_can_be_locked_shared_without_a_byte_written(tmp_p
 
 
 HOLDER = """
-import sys, time
+import signal, sys
 from regionserver.storage.local_filesystem import LocalFileSystem
 lock = LocalFileSystem(sys.argv[1]).lock("LOCK")
 print("locked", flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 
