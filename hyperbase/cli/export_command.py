@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hyperbase.cli.console import CommandError, ExitCode, ProgressBar, human_bytes, say
 from hyperbase.cli.values import parse_types
 from hyperbase.cli.writers import FileSink, is_text, output_format
+from hyperbase.client.network.address import is_server_url
 from hyperbase.common.model import Scan
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("store", metavar="STORE", help="directory of the store")
+    add("store", metavar="STORE", help="directory of the store, or hyperbase://host:port")
     add("table", metavar="TABLE")
     add("file", metavar="FILE", help="name ending in .parquet, .arrow, .feather, .csv, .tsv or .jsonl")
     add("--columns", metavar="F:Q,…", help="only these columns, in this order")
@@ -55,7 +56,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Export; tells rows, bytes and speed."""
     output_format(args.file)
-    if not os.path.isdir(args.store):
+    remote = is_server_url(args.store)
+    if not remote and not os.path.isdir(args.store):
         raise CommandError(f"{args.store}: no such store")
     folder = os.path.dirname(args.file) or "."
     if not os.path.isdir(folder):
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     types = {name.encode(): kind for name, kind in parse_types(args.types).items()}
     import hyperbase
 
-    with hyperbase.connect(args.store, read_only=True) as connection:
+    with hyperbase.connect(args.store, read_only=not remote) as connection:
         if not connection.admin.table_exists(args.table):
             known = ", ".join(connection.admin.list_tables()) or "none"
             raise CommandError(f"no table {args.table!r} in {args.store}; it has: {known}")

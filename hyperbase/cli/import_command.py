@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("store", metavar="STORE", help="directory of the store; made when it does not exist")
+    add("store", metavar="STORE", help="directory of the store, made when missing; or hyperbase://host:port")
     add("table", metavar="TABLE")
     add("files", metavar="FILE", nargs="+")
     add(

@@ -21,7 +21,9 @@ import hyperbase
 from hyperbase.cli import demo_command
 from hyperbase.cli.main import main
 from hyperbase.cli.store_check import chain_problems
+from hyperbase.common.config import ServerConfig
 from hyperbase.common.region_info import RegionInfo
+from tests.support.standalone import ServerThread
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -54,6 +56,21 @@ def test_the_command_starts_fast_and_leaves_pyarrow_alone() -> None:
     assert done.returncode == 0
     assert done.stdout == f"hyperbase {hyperbase.__version__}\n"
     assert time.perf_counter() - started < 2  # 0.1 s on an idle machine; the bound is for a busy one
+
+
+def test_files_go_to_a_server_and_come_back(run: Run, tmp_path: Path) -> None:
+    source, copy = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,name\n1,Ada\n2,Bo\n")
+    with ServerThread(ServerConfig(data_dir=str(tmp_path / "data"))) as server:
+        assert run("import", server.url, "people", source, "--row-key", "id")[0] == 0
+        code, out, _ = run("export", server.url, "people", copy)
+        assert (code, "2 rows" in out) == (0, True)
+        code, _, err = run("export", server.url, "nobody", copy)
+        assert (code, err) == (2, f"hyperbase: no table 'nobody' in {server.url}; it has: people\n")
+    assert copy.read_text().splitlines()[1:] == ['"1","Ada"', '"2","Bo"']
+    code, _, err = run("export", server.url, "people", copy)  # the server is gone
+    assert code == 1
+    assert "ConnectException" in err
 
 
 def test_usage_errors_leave_with_2(run: Run, tmp_path: Path) -> None:
