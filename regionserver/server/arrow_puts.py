@@ -83,10 +83,9 @@ class ArrowPutService:
             if upload.call.done:
                 self._open.discard(upload)
             elif upload.idle and now - upload.heard_at > lease_s:
-                upload.call.fail(
+                upload.call.give_up(
                     CallTimeoutException(f"the upload was idle for more than {lease_s:g} s and was ended")
                 )
-                upload.cancel()
 
 
 class _Upload:

@@ -223,10 +223,9 @@ class Stream:
 
     def expire(self, lease_s: float) -> None:
         """Nobody asked for more in time."""
-        self.call.fail(
+        self.call.give_up(
             UnknownScannerException(
                 f"the scanner was idle for more than {lease_s:g} s and was closed: open it again behind the "
                 "last row"
             )
         )
-        self._stop()

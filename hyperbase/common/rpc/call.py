@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hyperbase.common.errors import CallCancelledException, CallTimeoutException
+from hyperbase.common.errors import CallCancelledException, CallTimeoutException, HBaseIOException
 from hyperbase.common.wire.faults import encode_fault
 from hyperbase.common.wire.messages import END, ERROR, ITEM, OK
 
@@ -58,9 +58,14 @@ class Call:
         """ITEMs that a stream may still send."""
         return self.granted - self.sent
 
+    def overdue(self, now: float) -> bool:
+        """The client's time is over. Any thread may ask: the deadline may be taken away meanwhile."""
+        deadline = self.deadline
+        return deadline is not None and now > deadline
+
     def expired(self) -> bool:
         """Nobody waits for the answer any more. Any thread may ask."""
-        return self.done or (self.deadline is not None and self.connection.server.now() > self.deadline)
+        return self.done or self.overdue(self.connection.server.now())
 
     def reply(self, payload: Any) -> None:
         """The answer."""
@@ -87,20 +92,22 @@ class Call:
 
     def cancel(self, *, tell: bool) -> None:
         """The client took it back (``tell``: it gets a last answer), or is gone."""
-        if self.done:
-            return
         if tell:
-            self.fail(CallCancelledException("the call was cancelled"))
-        else:
+            self.give_up(CallCancelledException("the call was cancelled"))
+        elif not self.done:
             self.finish()
-        if self.on_cancel is not None:
-            self.on_cancel()
+            if self.on_cancel is not None:
+                self.on_cancel()
 
     def time_out(self) -> None:
         """The deadline passed before there was an answer."""
+        self.give_up(CallTimeoutException("the call's time was over before it was done"))
+
+    def give_up(self, error: HBaseIOException) -> None:
+        """The call fails although work for it may be under way: that is told to stop."""
         if self.done:
             return
-        self.fail(CallTimeoutException("the call's time was over before it was done"))
+        self.fail(error)
         if self.on_cancel is not None:
             self.on_cancel()
 

@@ -264,7 +264,11 @@ class RpcConnection(asyncio.Protocol):
             principal = str(header.get("principal") or principal)[:256]
         deadline = None if timeout_ms is None else server.now() + timeout_ms / 1000
         call = Call(self, call_id, principal, priority, deadline)
-        payload = handler(call, arguments)
+        try:
+            payload = handler(call, arguments)
+        except BaseException:
+            call.done = True  # what it has begun must not answer later: the id may be in use again
+            raise
         if payload is not PENDING:
             if not call.done:
                 call.done = True

@@ -134,9 +134,7 @@ class RpcServer:
         for connection in list(self.connections):
             for call in list(connection.calls.values()):
                 if call.on_credit is not None or call.on_data is not None:
-                    call.fail(ServerStoppedException("the server is stopping: retry"))
-                    if call.on_cancel is not None:
-                        call.on_cancel()
+                    call.give_up(ServerStoppedException("the server is stopping: retry"))
 
     # -- what connections ask ----------------------------------------------------------------------------
 
@@ -221,17 +219,24 @@ class RpcServer:
             await asyncio.sleep(_SWEEP_S)
             now = self.now()
             for connection in list(self.connections):
-                if connection.closing:
-                    pass
-                elif not connection.ready and now - connection.opened_at > self.limits.handshake_timeout_s:
-                    logger.info("connection closed peer=%s reason=no_hello", connection.peer)
-                    connection.close()
-                elif connection.stalled and now - connection.heard_at > self.limits.stall_timeout_s:
-                    logger.info("connection closed peer=%s reason=half_a_request", connection.peer)
-                    connection.close()
-                if connection.closing and now - connection.closing_since > self.limits.handshake_timeout_s:
-                    connection.abort()  # it does not read what was left to send
-                connection.account()
-                for call in list(connection.calls.values()):
-                    if call.deadline is not None and now > call.deadline:
-                        call.time_out()
+                try:
+                    self._look_after(connection, now)
+                except Exception:  # a bug of ours at one connection: the others' deadlines go on counting
+                    logger.exception("sweep failed peer=%s", connection.peer)
+
+    def _look_after(self, connection: RpcConnection, now: float) -> None:
+        """End what took too long: a connection that says nothing, or a call."""
+        if connection.closing:
+            pass
+        elif not connection.ready and now - connection.opened_at > self.limits.handshake_timeout_s:
+            logger.info("connection closed peer=%s reason=no_hello", connection.peer)
+            connection.close()
+        elif connection.stalled and now - connection.heard_at > self.limits.stall_timeout_s:
+            logger.info("connection closed peer=%s reason=half_a_request", connection.peer)
+            connection.close()
+        if connection.closing and now - connection.closing_since > self.limits.handshake_timeout_s:
+            connection.abort()  # it does not read what was left to send
+        connection.account()
+        for call in list(connection.calls.values()):
+            if call.overdue(now):
+                call.time_out()
