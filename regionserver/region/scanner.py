@@ -347,7 +347,8 @@ class RegionScanner:
             result = row_result(self._plan, row, self._view.shapes.shapes, edits, spans, self._read_point)
             if result is not None:
                 out.append(result)
-                size += len(row) * len(result.values) + sum(map(len, result.values))
+                size += len(row) * len(result.values)
+                size += sum(map(len, result.names)) + sum(map(len, result.values))
         self._range.move_past(row)
         exhausted = False
         for source in holders:

@@ -7,7 +7,7 @@ to threads. Scans are in ``scans.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -39,12 +39,15 @@ from hyperbase.common.rpc.call import PENDING, Call, as_fault
 from hyperbase.common.rpc.server import Handler
 from hyperbase.common.wire.messages import OK, Method, Priority
 from hyperbase.common.wire.model_codec import (
+    MAX_PIECE_BYTES,
     check_rows,
     decode_action,
     decode_get,
     encode_result,
     encode_results,
+    message_bytes,
     result_pieces,
+    weighed,
 )
 from regionserver.region.batches import run_actions
 from regionserver.region.commit import Commit
@@ -62,7 +65,6 @@ T = TypeVar("T")
 
 _GET_FILTER = 5  # its place in an encoded Get
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
-MAX_ANSWER_BYTES = 8 * 1024 * 1024  # of values in one message; more come in ITEMs
 _META_ID = META_REGION.id16
 _ADMIN, _REGISTRY = int(Method.ADMIN), int(Method.REGISTRY)
 _META_CLASS, _ADMIN_CLASS, _USER_CLASS = int(Priority.META), int(Priority.ADMIN), int(Priority.USER)
@@ -186,7 +188,7 @@ class RegionService:
     @staticmethod
     def _answer(call: Call, result: Result) -> Any:
         """The payload, or pieces of it where it is too large for one message."""
-        if len(result.values) > 1 and sum(map(len, result.values)) > MAX_ANSWER_BYTES:
+        if len(result.values) > 1 and message_bytes(result) > MAX_PIECE_BYTES:
             for piece in result_pieces(result):
                 call.item(encode_results([piece]))
             call.end(None)
@@ -198,8 +200,8 @@ class RegionService:
         (groups,) = arguments
         work = [(index, region_id, gets) for index, (region_id, gets) in enumerate(groups)]
 
-        def read(load: bool) -> list[Any]:
-            return [self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work]
+        def read(load: bool) -> Iterator[Any]:  # a group when the one before it is on its way
+            return (self._get_group(call, index, region_id, gets, load) for index, region_id, gets in work)
 
         if sum(len(gets) for _, _, gets in work) <= INLINE_GETS and not any(
             type(get) is not bytes and get[_GET_FILTER] is not None for _, _, gets in work for get in gets
@@ -364,18 +366,21 @@ class RegionService:
         prepared = [(index, region_id, items) for index, (region_id, items) in enumerate(groups)]
         self._writes.run(
             call,
-            lambda: [self._run_group(call, index, region_id, items) for index, region_id, items in prepared],
-            lambda groups: self._reply_outcomes(call, groups),
+            lambda: list(
+                _outcome_parts(
+                    [self._run_group(call, index, region_id, items) for index, region_id, items in prepared]
+                )
+            ),
+            lambda parts: self._reply_parts(call, parts),
         )
         return PENDING
 
-    def _reply_outcomes(self, call: Call, groups: list[Any]) -> None:
-        """In one message, or no faster than they are read when they are many bytes."""
-        results = (r for _, kind, outcomes in groups if kind == OK for r in outcomes if isinstance(r, Result))
-        if sum(len(value) for result in results for value in result.values) <= MAX_ANSWER_BYTES:
-            call.reply(next(_outcome_parts(groups)))
+    def _reply_parts(self, call: Call, parts: list[Any]) -> None:
+        """In one message, or no faster than they are read when they are several."""
+        if len(parts) == 1:
+            call.reply(parts[0])
         else:
-            self._streams.answer(call, _Parts(lambda: _outcome_parts(groups)))
+            self._streams.answer(call, _Parts(lambda: iter(parts)))
 
     def _run_group(self, call: Call, index: int, region_id: Any, items: Any) -> Any:
         try:
@@ -392,7 +397,7 @@ class RegionService:
 
 
 class _Parts:
-    """The parts of a large answer; the thread that makes the first one reads."""
+    """The parts of a large answer; nothing is read before a thread makes the first one."""
 
     def __init__(self, read: Callable[[], Iterator[list[Any]]]) -> None:
         self._read: Callable[[], Iterator[list[Any]]] | None = read
@@ -412,7 +417,7 @@ class _Parts:
         self._parts, self._next = iter(()), None
 
 
-def _answer_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
+def _answer_parts(groups: Iterable[Any]) -> Iterator[list[Any]]:
     """The groups' Results in lists, one or more, none of which is too large for a message."""
     size = 0
     out: list[Any] = []
@@ -421,17 +426,16 @@ def _answer_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
             out.append((index, kind, results))
             continue
         chunk: list[Result] = []
-        for result in results:
-            weight = sum(map(len, result.values))
-            if size + weight > MAX_ANSWER_BYTES and (chunk or out):
+        for result, weight in weighed(results):
+            if size + weight > MAX_PIECE_BYTES and (chunk or out):
                 out.append((index, OK, encode_results(chunk)))
                 yield out
                 out, chunk, size = [], [], 0
-            if weight > MAX_ANSWER_BYTES:
+            if weight > MAX_PIECE_BYTES:
                 *first, result = result_pieces(result)
                 for piece in first:
                     yield [(index, OK, encode_results([piece]))]
-                weight = sum(map(len, result.values))
+                weight = message_bytes(result)
             size += weight
             chunk.append(result)
         out.append((index, OK, encode_results(chunk)))
@@ -541,9 +545,7 @@ def _encode_action_outcome(outcome: Any) -> Any:
 
 def _outcome_pieces(outcome: Any) -> Sequence[Any]:
     """The outcome, or pieces of a Result that is too large for one message."""
-    if isinstance(outcome, Result) and sum(map(len, outcome.values)) > MAX_ANSWER_BYTES:
-        return result_pieces(outcome)
-    return (outcome,)
+    return result_pieces(outcome) if isinstance(outcome, Result) else (outcome,)
 
 
 def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
@@ -556,12 +558,12 @@ def _outcome_parts(groups: Sequence[Any]) -> Iterator[list[Any]]:
             continue
         encoded: list[Any] = []
         for outcome in chain.from_iterable(map(_outcome_pieces, outcomes)):
-            if isinstance(outcome, Result):
-                size += sum(map(len, outcome.values))
-            encoded.append(_encode_action_outcome(outcome))
-            if size > MAX_ANSWER_BYTES:
+            weight = message_bytes(outcome) if isinstance(outcome, Result) else 0
+            if size + weight > MAX_PIECE_BYTES and (encoded or out):
                 out.append((index, OK, encoded))
                 yield out
                 out, encoded, size = [], [], 0
+            size += weight
+            encoded.append(_encode_action_outcome(outcome))
         out.append((index, OK, encoded))
     yield out

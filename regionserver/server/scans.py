@@ -11,14 +11,20 @@ from hyperbase.common.model import Result, Scan
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.rpc.server import Handler
 from hyperbase.common.wire.messages import Method
-from hyperbase.common.wire.model_codec import decode_scan, encode_results, result_pieces
+from hyperbase.common.wire.model_codec import (
+    MAX_PIECE_BYTES,
+    decode_scan,
+    encode_results,
+    message_bytes,
+    result_pieces,
+    weighed,
+)
 from regionserver.region.region import HeldScanner, Region
 from regionserver.region.row_pieces import cut_rows
 from regionserver.server.streams import StreamTable
 
 CHUNK_ROWS = 2048
 INLINE_ROWS = 128  # a scan for no more rows is answered on the event loop
-PIECE_BYTES = 8 * 1024 * 1024
 
 ReadableRegion = Callable[[Call, Any], Region]
 
@@ -99,16 +105,15 @@ def _parts(chunk: Sequence[Result]) -> Any:
     """The chunk in parts that fit a message; rows that do not are cut."""
     part: list[Result] = []
     size = 0
-    for result in chunk:
-        weight = sum(map(len, result.values))
-        if part and size + weight > PIECE_BYTES:
+    for result, weight in weighed(chunk):
+        if part and size + weight > MAX_PIECE_BYTES:
             yield part
             part, size = [], 0
-        if weight > PIECE_BYTES:
-            *first, result = result_pieces(result, PIECE_BYTES)
+        if weight > MAX_PIECE_BYTES:
+            *first, result = result_pieces(result)
             for piece in first:
                 yield [piece]
-            weight = sum(map(len, result.values))
+            weight = message_bytes(result)
         part.append(result)
         size += weight
     if part:

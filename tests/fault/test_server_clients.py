@@ -22,6 +22,7 @@ from hyperbase import (
     CheckAndMutate,
     ColumnFamilyDescriptor,
     Connection,
+    Get,
     Increment,
     Put,
     Scan,
@@ -42,7 +43,7 @@ from hyperbase.common.errors import (
 from hyperbase.common.region_info import META_REGION
 from hyperbase.common.wire.faults import decode_fault
 from hyperbase.common.wire.frames import HEADER, PREAMBLE, pack_frame
-from hyperbase.common.wire.messages import ERROR, ITEM, OK, Method
+from hyperbase.common.wire.messages import END, ERROR, ITEM, OK, Method
 from hyperbase.common.wire.model_codec import encode_action, encode_get, encode_scan
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
@@ -697,6 +698,36 @@ def test_hbase_meta_is_read_while_every_reading_thread_is_busy(
         assert other.regions("t")[0].id16 == region
     leave.set()
     assert {client.receive()[0] for _ in range(5)} == waiting
+
+
+def test_a_row_of_long_names_comes_in_messages_of_their_size(
+    inside: tuple[ServerThread, WireClient, bytes],
+) -> None:
+    """Names count as values do: an answer of tiny values is no small one, and a frame has its limit."""
+    _, client, region = inside
+    for number in range(0, 200, 50):
+        put = Put(b"r")
+        for name in range(number, number + 50):
+            put.add(b"f:" + b"%06d" % name * 10_000, b"")
+        client.call(Method.MUTATE, region, encode_action(put), None)
+    get = encode_get(Get(b"r"))
+    calls: list[tuple[Any, ...]] = [
+        (Method.ROW, region, b"r"),
+        (Method.GET, region, get),
+        (Method.GET_MANY, ((region, (b"r", get)),)),
+        (Method.MULTI, ((region, ((get, None), (get, None))),)),
+        (Method.SCAN, region, encode_scan(Scan()), 100),
+        (Method.SCAN, region, encode_scan(Scan(limit=1)), 100),
+    ]
+    for call in calls:
+        call_id, kind, found = client.send(*call), ITEM, 0
+        while kind == ITEM:
+            got, kind, payload = client.receive()
+            assert (got, kind) in ((call_id, ITEM), (call_id, END), (call_id, OK)), call
+            frame = pack_frame(payload)
+            found += len(frame)
+            assert len(frame) < 9 * MIB, call
+        assert found > 11 * MIB, call
 
 
 def test_a_scan_that_finds_nothing_stops_when_it_is_cancelled(

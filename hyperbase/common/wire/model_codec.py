@@ -13,7 +13,7 @@ What is malformed raises IllegalArgumentException.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hyperbase.common.errors import IllegalArgumentException
@@ -41,7 +41,8 @@ from hyperbase.common.model import (
 # On the wire: numbers are never reused.
 PUT, DELETE, INCREMENT, APPEND, ROW_MUTATIONS, CHECK, GET = 1, 2, 3, 4, 5, 6, 7
 
-MAX_VALUE_BYTES_OF_PIECE = 8 * 1024 * 1024  # a row with more is cut into partial Results
+MAX_PIECE_BYTES = 8 * 1024 * 1024  # of Results in one message; a row that is larger is cut into partial ones
+_CELL_BYTES = 16  # what a cell takes in a message beside name and value: two lengths, a timestamp, a type
 _BYTES = frozenset({bytes})
 _INTS = frozenset({int})
 _OF_FAMILIES = frozenset({CellType.DELETE_FAMILY, CellType.DELETE_FAMILY_VERSION})
@@ -105,16 +106,36 @@ def decode_result(row: bytes, payload: Any) -> Result:
     return Result(row) if payload is None else Result(row, *payload)
 
 
-def result_pieces(result: Result, piece_bytes: int = MAX_VALUE_BYTES_OF_PIECE) -> list[Result]:
-    """The Result, in parts (all but the last partial) when its values are too many bytes for one message."""
+def message_bytes(result: Result) -> int:
+    """About what a Result takes in a message."""
+    return len(result.row) + _names_bytes(result.names) + sum(map(len, result.values))
+
+
+def weighed(results: Iterable[Result]) -> Iterator[tuple[Result, int]]:
+    """Each Result with its ``message_bytes``; rows of one shape share the tuple of names, weighed once."""
+    last_names: Any = None
+    names_bytes = 0
+    for result in results:
+        if result.names is not last_names:
+            last_names = result.names
+            names_bytes = _names_bytes(last_names)
+        yield result, names_bytes + len(result.row) + sum(map(len, result.values))
+
+
+def _names_bytes(names: Sequence[bytes]) -> int:
+    return sum(map(len, names)) + _CELL_BYTES * len(names)
+
+
+def result_pieces(result: Result, piece_bytes: int = MAX_PIECE_BYTES) -> list[Result]:
+    """The Result, in parts (all but the last partial) when it is too large for one message."""
     values = result.values
-    if len(values) < 2 or sum(map(len, values)) + sum(map(len, result.names)) <= piece_bytes:
+    if len(values) < 2 or message_bytes(result) <= piece_bytes:
         return [result]
     pieces: list[Result] = []
     stamps, types = result.timestamp_list(), result.types
     begin = size = 0
     for end, (name, value) in enumerate(zip(result.names, values, strict=True)):
-        weight = len(name) + len(value)
+        weight = len(name) + len(value) + _CELL_BYTES
         if end > begin and size + weight > piece_bytes:
             pieces.append(_piece(result, stamps, types, begin, end, True))
             begin, size = end, 0
