@@ -613,6 +613,34 @@ def test_a_scan_resumes_behind_the_last_row(server: FakeServer, connect: Connect
     assert [row for row, _ in connect(server).table("t").scan()] == [b"a", b"b", b"c", b"d"]
 
 
+def test_a_caller_may_take_longer_over_a_row_than_an_operation_may(
+    server: FakeServer, connect: Connect
+) -> None:
+    """Meanwhile the lease runs out, the connection is lost, and the next region is still to be asked."""
+    server.splits = [b"m"]
+    done = Stream([], (None, False))
+    after = {
+        b"": (b"a", UnknownScannerException("idle too long")),
+        b"a": (b"b", Close),
+        b"b": (b"c", done),
+        b"m": (b"z", done),
+    }
+
+    def answer(request: Request) -> Any:
+        row, end = after[decode_scan(request.arguments[1]).start]
+        server.connections[request.connection].sendall(pack_frame((request.call_id, 2, chunk(row))))
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    server.answer = answer
+    rows = []
+    for row, _ in connect(server, operation_timeout_s=0.3).table("t").scan():
+        rows.append(row)
+        time.sleep(0.4)
+    assert rows == [b"a", b"b", b"c", b"z"]
+
+
 def test_a_scan_goes_through_the_regions_with_credit(server: FakeServer, connect: Connect) -> None:
     server.splits = [b"m"]
 

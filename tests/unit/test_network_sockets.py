@@ -13,7 +13,17 @@ import pytest
 
 import hyperbase
 from hyperbase import aio
-from hyperbase.common.errors import IllegalArgumentException, RetriesExhaustedException
+from hyperbase.client.network.channel import Channel
+from hyperbase.client.network.commands import Sleep, Steps
+from hyperbase.client.network.driver import BlockingDriver
+from hyperbase.client.network.pool import ServerPool
+from hyperbase.common.config import ClientConfig
+from hyperbase.common.errors import (
+    HBaseIOException,
+    IllegalArgumentException,
+    RetriesExhaustedException,
+    StoreClosedException,
+)
 from hyperbase.common.wire.frames import pack_frame
 from hyperbase.common.wire.messages import OK, Method
 from hyperbase.common.wire.model_codec import encode_results
@@ -105,6 +115,95 @@ def test_calls_wait_for_a_socket_within_their_time(server: FakeServer) -> None:
         scan.close()  # type: ignore[attr-defined]
         waiting.join(5)
         assert server.of(Method.ROW)[-1].arguments[1] == b"late"
+
+
+def test_calls_that_wait_for_a_socket_end_when_the_connection_is_closed(server: FakeServer) -> None:
+    chunk = encode_results([hyperbase.Result(b"a", [b"f:q"], [b"v"], 1)])
+    server.answer = lambda request: Stream([chunk] * 50, (None, False))
+    connection = hyperbase.connect(
+        server.url, **{**QUICK, "operation_timeout_s": 30.0, "max_sockets_per_server": 1}
+    )
+    table = connection.table("t")
+    scan = table.scan()
+    next(scan)  # it keeps the only socket
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            table.row(b"r")
+        except HBaseIOException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    pool = connection._backend.driver.pool(server.address)  # type: ignore[union-attr]
+    while pool._waiting < 3:
+        time.sleep(0.005)
+    connection.close()
+    for thread in threads:
+        thread.join(5)
+    assert [type(error) for error in errors] == [StoreClosedException] * 3
+
+
+def test_an_idle_socket_may_be_taken_by_another_thread_meanwhile(server: FakeServer) -> None:
+    class AlwaysAlmost(list[Channel]):
+        """Another thread takes the last one just after it was seen."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    pool = ServerPool(server.address, b"0" * 16, ClientConfig())
+    pool._idle = AlwaysAlmost()
+    channel = pool.take(None)
+    assert channel.call(Method.PING, (), None, None) is None
+    pool.give(channel)
+    pool.close()
+
+
+def test_threads_take_sockets_of_several_servers_in_one_order(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two threads could hold one each, and wait for the other's until the end of their time."""
+    server.answer = lambda request: ((0, OK, None),)
+    taken: list[str] = []
+    take = ServerPool.take
+
+    def note(pool: ServerPool, deadline: float | None) -> Channel:
+        taken.append(pool.address)
+        return take(pool, deadline)
+
+    with FakeServer(answer=server.answer) as other, hyperbase.connect(server.url, **QUICK) as connection:
+        server.splits, server.elsewhere = [b"m"], {b"m": other.address}
+        monkeypatch.setattr(ServerPool, "take", note)
+        for rows in ((b"a", b"z"), (b"z", b"a")):
+            with connection.table("t").batch() as batch:
+                for row in rows:
+                    batch.put(row, {b"f:q": b"v"})
+        assert taken[-4:] == sorted((server.address, other.address)) * 2
+
+
+def test_an_operation_that_is_interrupted_has_ended(server: FakeServer) -> None:
+    """Its numbers are given up at once, not when somebody drops the traceback."""
+    ended: list[bool] = []
+
+    def steps() -> Steps[None]:
+        try:
+            yield Sleep(60)
+        finally:
+            ended.append(True)
+
+    driver = BlockingDriver(b"0" * 16, ClientConfig())
+    driver._execute = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        driver.run(steps())
+    assert ended
+    del caught
+
+
+def interrupt(command: object) -> None:
+    """What Ctrl-C does to a call."""
+    raise KeyboardInterrupt
 
 
 def test_a_forked_child_connects_anew(server: FakeServer) -> None:

@@ -96,9 +96,9 @@ async def _region_batches(
             if grant:
                 stream.grant(grant)
                 owed = 0
-            retries.succeeded()
             for batch in batches:
                 yield request.typed(batch)
+            retries.succeeded()  # the time that the caller took is not the server's
             if cursor.region_exhausted:
                 cursor.region_done(place, False)
                 return

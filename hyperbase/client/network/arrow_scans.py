@@ -90,8 +90,8 @@ def _region_batches(
             if grant:
                 stream.grant(grant)
                 owed = 0
-            retries.succeeded()
             yield from map(request.typed, batches)
+            retries.succeeded()  # the time that the caller took is not the server's
             if cursor.region_exhausted:
                 cursor.region_done(place, False)
                 return

@@ -38,6 +38,8 @@ class BlockingDriver:
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            steps.close()
 
     def _execute(self, command: Call | Calls | Sleep) -> Any:
         if type(command) is Call:
@@ -98,18 +100,22 @@ class BlockingDriver:
         return channel
 
     def _parallel(self, commands: Any) -> list[Any]:
-        """Ask several servers: all requests are sent before the first answer is read."""
-        outcomes: list[Any] = []
+        """Ask several servers: all requests are sent before the first answer is read.
+
+        Sockets are taken in the order of the servers' addresses: threads that wait for each other's would
+        wait until their deadlines.
+        """
+        outcomes: list[Any] = [None] * len(commands)
         waiting: list[tuple[int, ServerPool, Channel]] = []
         try:
-            for index, command in enumerate(commands):
+            for index in sorted(range(len(commands)), key=lambda index: commands[index].address):
+                command = commands[index]
                 pool = self.pool(command.address)
                 try:
                     timeout_ms = timeout_ms_of(command.deadline)
                     waiting.append((index, pool, self._started(pool, command, timeout_ms)))
-                    outcomes.append(None)
                 except HBaseIOException as error:
-                    outcomes.append(error)
+                    outcomes[index] = error
             for index, pool, channel in waiting:
                 try:
                     outcomes[index] = channel.receive_answer(commands[index].deadline)

@@ -52,7 +52,13 @@ class ServerPool:
         with self._changed:
             self._waiting += 1
             try:
-                while not self._idle and self._count >= self._config.max_sockets_per_server:
+                while True:
+                    self._check_open()
+                    channel = self.take_idle()  # others take without the lock
+                    if channel is not None:
+                        return channel
+                    if self._count < self._config.max_sockets_per_server:
+                        break
                     left = until - time.monotonic()
                     if left <= 0:
                         raise CallTimeoutException(
@@ -60,9 +66,6 @@ class ServerPool:
                             "(max_sockets_per_server): close iterators of scans that are not read on"
                         )
                     self._changed.wait(left)
-                if self._idle:
-                    return self._idle.pop()
-                self._check_open()
                 self._count += 1
             finally:
                 self._waiting -= 1
@@ -80,7 +83,13 @@ class ServerPool:
         except BaseException:
             self._lose()
             raise
-        self._all.add(channel)
+        with self._changed:
+            self._all.add(channel)
+            closed = self._closed
+        if closed:  # meanwhile
+            channel.close()
+            self._lose()
+            self._check_open()
         return channel
 
     def give(self, channel: Channel) -> None:
@@ -111,9 +120,12 @@ class ServerPool:
 
     def close(self) -> None:
         """Close every channel; those in use fail."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            channels = list(self._all)
+            self._changed.notify_all()
         self.drop_idle()
-        for channel in list(self._all):
+        for channel in channels:
             channel.shut_down()
 
     def disown(self) -> None:

@@ -58,9 +58,9 @@ def _region_chunks(
                 if grant:
                     stream.grant(grant)
                     owed = 0
-            retries.succeeded()
             if results:
                 yield results
+            retries.succeeded()  # the time that the caller took is not the server's
             if kind == END or cursor.finished:
                 return
     finally:
