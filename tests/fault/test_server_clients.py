@@ -56,7 +56,7 @@ from tests.support.wire_client import WireClient
 MIB = 2**20
 WAIT_S = 30.0
 ROWS = 6000
-BIG_ROWS, BIG_BYTES = 16, MIB
+BIG_ROWS, BIG_BYTES = 64, MIB  # far more than the buffers of a connection, its sockets and a turn
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -68,7 +68,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Served:
-    """A server process with two tables: ``t`` of many small rows, ``big`` of some of a MiB."""
+    """A server process with two tables: ``t`` of many small rows, ``big`` of many of a MiB."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         values = {f"HYPERBASE_SERVER_{name.upper()}": str(value) for name, value in settings.items()}

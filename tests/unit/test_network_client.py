@@ -482,6 +482,23 @@ def test_an_admin_change_that_failed_is_not_tried_again(server: FakeServer, conn
     assert len(server.of(Method.ADMIN)) == 1
 
 
+def test_an_admin_call_asks_again_where_the_master_is(server: FakeServer, connect: Connect) -> None:
+    """A server that accepts and then says nothing costs time, not the call."""
+    connection = connect(server, connect_timeout_s=0.2)
+    server.answer = Script(None)
+    found, silent = server._found, [True]
+
+    def answer(request: Request, to: socket.socket) -> Any:
+        if request.method == Method.REGISTRY and silent:
+            return silent.pop() and Silence
+        return found(request, to)
+
+    server._found = answer  # type: ignore[method-assign]
+    connection.admin.flush("t")
+    assert len(server.of(Method.REGISTRY)) == 2
+    assert len(server.of(Method.ADMIN)) == 1
+
+
 # -- batches ---------------------------------------------------------------------------------------------
 
 
@@ -582,6 +599,50 @@ def test_a_large_batch_goes_in_several_requests(server: FakeServer, connect: Con
     sizes = [len(request.arguments[0][0][2]) for request in server.of(Method.PUT_ROWS)]
     assert sum(sizes) == 20
     assert max(sizes) <= 4
+
+
+def test_a_full_disk_is_the_outcome_of_the_actions_it_refused(server: FakeServer, connect: Connect) -> None:
+    server.splits = [b"m"]
+    full = encode_fault(HBaseIOException(28, "No space left on device"))
+    server.answer = Script(((0, OK, ((OK, None),)), (1, ERROR, full)))
+    table = connect(server).table("t")
+    written, refused = table.run_batch([Put(row).add(b"f:q", b"v") for row in (b"a", b"z")])
+    assert written is None
+    assert isinstance(refused, HBaseIOException)
+    assert refused.errno == 28
+    server.answer = Script(((0, OK, None), (1, ERROR, full)))
+    batch = table.batch()
+    for row in (b"a", b"z"):
+        batch.put(row, {b"f:q": b"v"})
+    with pytest.raises(RetriesExhaustedWithDetailsException) as caught:
+        batch.send()
+    assert [row for row, _ in caught.value.failures] == [b"z"]
+
+
+def test_a_large_batch_has_one_time_while_nothing_goes_on(server: FakeServer, connect: Connect) -> None:
+    server.answer = Script(RegionTooBusyException("busy"))
+    table = connect(server, max_retries=2).table("t")
+    rows = [b"%05d" % number for number in range(10_000)]
+    batch = table.batch()
+    for row in rows:
+        batch.put(row, {b"f:q": b"v"})
+    with pytest.raises(RetriesExhaustedWithDetailsException) as caught:
+        batch.send()
+    assert [row for row, _ in caught.value.failures] == rows
+    assert len(server.of(Method.PUT_ROWS)) == 3  # not as often for every part
+    outcomes = table.run_batch([Put(row).add(b"f:q", b"v") for row in rows])
+    assert [type(outcome) for outcome in outcomes] == [RetriesExhaustedException] * len(rows)
+    assert len(server.of(Method.MULTI)) == 3
+
+
+def test_a_cell_that_is_too_large_is_never_sent(server: FakeServer, connect: Connect) -> None:
+    server.answer = Script(WRITTEN)
+    table = connect(server, max_key_value_bytes=1000).table("t")
+    for _ in range(2):  # the regions are known at the second
+        with pytest.raises(IllegalArgumentException, match="max_key_value_bytes"):
+            table.put(b"r", {b"f:q": b"v" * 1000})
+        table.put(b"r", {b"f:q": b"v"})
+    assert len(server.of(Method.PUT_ROWS)) == 2
 
 
 # -- scans -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hyperbase.client.arrow import as_reader, check_layout, column_types, wide_c
 from hyperbase.client.arrow import make_scan as arrow_scan
 from hyperbase.client.checks import durability, row_data, stamp
 from hyperbase.client.network.locator import Regions
-from hyperbase.client.network.puts import one_row, put_rows, read_one, resume_one
+from hyperbase.client.network.puts import check_sizes, one_row, put_rows, read_one, resume_one
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.rows import call_row, read_result, resume_row
 from hyperbase.client.network.scatter import Outcome, get_many, is_plain, read_check, run_batch
@@ -273,6 +273,7 @@ class Table:
         """The first attempt goes straight to the link; see ``NetworkTable``."""
         connection = self.connection
         nonces = connection.nonces
+        check_sizes((row,), connection.config.max_key_value_bytes)
         started = time.monotonic()
         nonce = nonces.new()
         try:

@@ -29,13 +29,15 @@ def admin_call(
     number = nonces.new()[0] if method.changes else None
     try:
         while True:
+            asked = False
             try:
                 if not locator.master:
                     yield from locator.ask_registry(retries)
+                asked = True
                 answer = yield Call(locator.master, _ADMIN, (name, wire, number), retries.deadline)
                 return method.result.decode(answer)
             except HBaseIOException as error:
-                if not is_not_now(error):  # the change was tried, and failed
+                if asked and not is_not_now(error):  # the change was tried, and failed
                     raise
                 pause = retries.after(error)
                 if may_have_moved(error):

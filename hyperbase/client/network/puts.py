@@ -14,7 +14,7 @@ from typing import Any
 from hyperbase.client.network.commands import Call, Calls, Sleep, Steps
 from hyperbase.client.network.locator import Locator, Place, Regions
 from hyperbase.client.network.nonces import Nonces
-from hyperbase.client.network.retries import Retries, may_have_moved, outcome_unknown
+from hyperbase.client.network.retries import Retries, is_final, may_have_moved, outcome_unknown
 from hyperbase.client.network.scatter import FRAME_BYTES, FRAME_ROWS
 from hyperbase.common.errors import (
     DoNotRetryIOException,
@@ -51,11 +51,14 @@ def put_rows(
         RetriesExhaustedWithDetailsException: some were refused, the others are written.
         HBaseIOException: the one row's error, or why none was written.
     """
-    _check_sizes(rows, retries.config.max_key_value_bytes)
+    check_sizes(rows, retries.config.max_key_value_bytes)
     failures: Failures = []
     written = 0
     fatal: HBaseIOException | None = None
     for part in _slices(rows):
+        if retries.exhausted is not None:  # the other parts would wait as long, one after the other
+            failures += [(row, retries.exhausted) for row, _ in part]
+            continue
         run = _PutRun(nonces, part, timestamp, int(durability))
         yield from run.steps(locator, table, retries)
         failures += run.failures
@@ -71,7 +74,7 @@ def put_rows(
     raise RetriesExhaustedWithDetailsException(failures)
 
 
-def _check_sizes(rows: Sequence[RowData], limit_bytes: int) -> None:
+def check_sizes(rows: Sequence[RowData], limit_bytes: int) -> None:
     """Refuse them all when one has a cell that no server takes, as HBase's client does."""
     limit_bytes -= KEY_VALUE_OVERHEAD
     if limit_bytes <= 0 or sum(map(len, chain.from_iterable(data.values() for _, data in rows))) < (
@@ -282,7 +285,7 @@ class _PutRun:
         elif isinstance(error, RetriesExhaustedWithDetailsException):
             self.failures += error.failures
             self.written += len(group.rows) - len(error.failures)
-        elif isinstance(error, DoNotRetryIOException):
+        elif is_final(error):
             self._fail(group.rows, error)
             self.fatal = self.fatal or error
         else:

@@ -60,9 +60,11 @@ def outcome_unknown(error: BaseException) -> bool:
     return isinstance(error, _OUTCOME_UNKNOWN)
 
 
-def _of_the_disk(error: HBaseIOException) -> bool:
-    """The server's disk refused (it is full, or broken): no matter of a moment, its user has to know."""
-    return type(error) is HBaseIOException and error.errno is not None
+def is_final(error: HBaseIOException) -> bool:
+    """Whether to ask again is no use. What the server's disk says (it is full, or broken) is final too."""
+    if type(error) is HBaseIOException:
+        return error.errno is not None
+    return isinstance(error, (DoNotRetryIOException, RetriesExhaustedException))
 
 
 class Retries:
@@ -74,7 +76,17 @@ class Retries:
             operation still may take as long as it likes when it goes well.
     """
 
-    __slots__ = ("_delay_s", "_limited", "_started", "attempts", "causes", "config", "deadline", "what")
+    __slots__ = (
+        "_delay_s",
+        "_limited",
+        "_started",
+        "attempts",
+        "causes",
+        "config",
+        "deadline",
+        "exhausted",
+        "what",
+    )
 
     def __init__(
         self, config: ClientConfig, what: str, *, limited: bool = True, started: float | None = None
@@ -86,6 +98,7 @@ class Retries:
         self.what = what
         self.attempts = 0  # that failed
         self.causes: list[Exception] = []
+        self.exhausted: RetriesExhaustedException | None = None  # no part of the operation is tried again
         self.deadline = self._started + config.operation_timeout_s if limited else None
 
     def after(self, error: HBaseIOException) -> float:
@@ -94,7 +107,7 @@ class Retries:
         Raises:
             RetriesExhaustedException: there is none; or ``error`` itself, when it is final.
         """
-        if isinstance(error, (DoNotRetryIOException, RetriesExhaustedException)) or _of_the_disk(error):
+        if is_final(error):
             raise error
         now = time.monotonic()
         if not self.attempts and not self._limited:
@@ -127,8 +140,9 @@ class Retries:
             if self.attempts > config.max_retries
             else f"operation_timeout_s is {config.operation_timeout_s:g}"
         )
-        raise RetriesExhaustedException(
+        self.exhausted = RetriesExhaustedException(
             f"{self.what} failed {self.attempts} time(s) in {now - self._started:.1f} s ({limit}); "
             f"the last time with {type(error).__name__}: {error}",
             self.causes,
-        ) from error
+        )
+        raise self.exhausted from error

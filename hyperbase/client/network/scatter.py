@@ -13,7 +13,7 @@ from typing import Any
 from hyperbase.client.network.commands import Call, Calls, Parts, Sleep, Steps
 from hyperbase.client.network.locator import Locator, Place, Regions
 from hyperbase.client.network.nonces import Nonces
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.retries import Retries, is_final, may_have_moved
 from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, RetriesExhaustedException
 from hyperbase.common.model import (
     Action,
@@ -81,6 +81,9 @@ def run_batch(
     """One outcome per action, in order."""
     out: list[Outcome] = []
     for part in _slices(actions):
+        if retries.exhausted is not None:  # the other parts would wait as long, one after the other
+            out += [retries.exhausted] * len(part)
+            continue
         out += yield from _run_slice(locator, nonces, table, part, retries)
         retries.succeeded()
     return out
@@ -266,9 +269,7 @@ class _Scatter:
                 outcomes = found.get(index)
                 for position, item in enumerate(items):
                     outcome = outcomes[position] if isinstance(outcomes, list) else outcomes
-                    if isinstance(outcome, HBaseIOException) and not isinstance(
-                        outcome, DoNotRetryIOException
-                    ):
+                    if isinstance(outcome, HBaseIOException) and not is_final(outcome):
                         again.append(item)
                         if trouble is None or may_have_moved(outcome):
                             trouble = outcome

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from hyperbase.client.network.locator import Regions
-from hyperbase.client.network.puts import one_row, put_rows, read_one, resume_one
+from hyperbase.client.network.puts import check_sizes, one_row, put_rows, read_one, resume_one
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.rows import call_row, read_result, resume_row
 from hyperbase.client.network.scans import scan_chunks
@@ -120,6 +120,7 @@ class NetworkTable:
     ) -> None:
         backend = self._backend
         nonces = backend.nonces
+        check_sizes((row,), backend.config.max_key_value_bytes)
         started = monotonic()
         nonce = nonces.new()
         try:
