@@ -40,7 +40,7 @@ from regionserver.region.mvcc import ReadPoints
 from regionserver.region.nonces import Nonce, Nonces
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import ReadPlan, newest_regular, now_ms, read_row, row_spans
-from regionserver.region.scanner import CHUNK_ROWS, RegionScanner, ScanRange
+from regionserver.region.scanner import CHUNK_ROWS, NO_LIMIT, RegionScanner, ScanRange
 from regionserver.region.view import RegionView
 from regionserver.storage.block_cache import BlockCache
 from regionserver.storage.cells import PUT, StoreCell
@@ -638,10 +638,10 @@ class HeldScanner(RegionScanner):
         self._busy = threading.Lock()
         super().__init__(plan, scan, span, region.current_view, self._held)
 
-    def next_chunk(self, max_rows: int = CHUNK_ROWS) -> list[Result] | None:
+    def next_chunk(self, max_rows: int = CHUNK_ROWS, max_bytes: int = NO_LIMIT) -> list[Result] | None:
         """As ``RegionScanner.next_chunk``."""
         with self._busy:
-            chunk = super().next_chunk(max_rows)
+            chunk = super().next_chunk(max_rows, max_bytes)
             for result in chunk or ():
                 if len(result.values) >= _MANY_CELLS:
                     self._region.check_size(result)

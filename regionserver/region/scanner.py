@@ -26,6 +26,10 @@ from regionserver.storage.store_file import Block, StoreFileReader
 
 KEY_RUN = 512  # keys copied from a MemStore at a time, under its lock
 CHUNK_ROWS = 2048
+NO_LIMIT = 2**62
+HIDDEN_ROW_BYTES = (
+    256  # of a chunk that reading a row takes which shows nothing: about the time of such a row
+)
 
 
 class ScanRange:
@@ -289,13 +293,17 @@ class RegionScanner:
         """Let go of MemStores and files; the next chunk takes them again."""
         self._view, self._sources = None, []
 
-    def next_chunk(self, max_rows: int = CHUNK_ROWS) -> list[Result] | None:
-        """Up to ``max_rows`` rows or about ``max_result_bytes``; ``None`` at the end of the region."""
+    def next_chunk(self, max_rows: int = CHUNK_ROWS, max_bytes: int = NO_LIMIT) -> list[Result] | None:
+        """Up to ``max_rows`` rows or about ``max_result_bytes``; ``None`` at the end of the region.
+
+        Rows that show nothing take of the bytes, too: a chunk may be empty and not the last. ``max_bytes`` is
+        for whoever has less time than the scan would grant.
+        """
         if self._done:
             return None
         self._open_sources()
         out: list[Result] = []
-        budget = self._scan.max_result_bytes
+        budget = min(self._scan.max_result_bytes, max_bytes)
         reverse = self._range.reverse
         plain_bulk = self._plan.plain and not reverse
         while len(out) < max_rows and budget > 0:
@@ -341,13 +349,13 @@ class RegionScanner:
                     edits.append(found)
             else:
                 spans += [(source.family, span) for span in source.spans()]
-        size = 32
+        size = HIDDEN_ROW_BYTES
         if edits or spans:
             assert self._view is not None
             result = row_result(self._plan, row, self._view.shapes.shapes, edits, spans, self._read_point)
             if result is not None:
                 out.append(result)
-                size += len(row) * len(result.values)
+                size = 32 + len(row) * len(result.values)
                 size += sum(map(len, result.names)) + sum(map(len, result.values))
         self._range.move_past(row)
         exhausted = False

@@ -21,10 +21,12 @@ from hyperbase.common.wire.model_codec import (
 )
 from regionserver.region.region import HeldScanner, Region
 from regionserver.region.row_pieces import cut_rows
+from regionserver.region.scanner import NO_LIMIT
 from regionserver.server.streams import StreamTable
 
 CHUNK_ROWS = 2048
-INLINE_ROWS = 128  # a scan for no more rows is answered on the event loop
+INLINE_ROWS = 128  # a scan for no more rows is begun on the event loop
+INLINE_BYTES = 128 * 1024  # read there, hidden rows counted; what is left is read by a thread
 
 ReadableRegion = Callable[[Call, Any], Region]
 
@@ -46,13 +48,13 @@ class ScanService:
         region = self._readable(call, region_id)
         scan = decode_scan(fields)
         self._streams.admit(call)
-        source = RowSource(region, scan)
         inline = (
             scan.limit is not None
             and scan.limit <= INLINE_ROWS
             and scan.filter is None
             and not region.scan_would_read_disk(scan.start)
         )
+        source = RowSource(region, scan, INLINE_BYTES if inline else NO_LIMIT)
         self._streams.start(call, credit, source, inline=inline)
         return PENDING
 
@@ -60,11 +62,12 @@ class ScanService:
 class RowSource:
     """The chunks of one region's scanner."""
 
-    def __init__(self, region: Region, scan: Scan) -> None:
+    def __init__(self, region: Region, scan: Scan, first_bytes: int = NO_LIMIT) -> None:
         self._region = region
         self._scan = scan
         self._scanner: HeldScanner = region.open_scanner(scan)
         self._left = scan.limit  # rows
+        self._chunk_bytes = first_bytes
         self._ready: deque[list[Result]] = deque()  # of a chunk that is too large for one message
 
     def next_part(self) -> tuple[Any, bool]:
@@ -73,10 +76,12 @@ class RowSource:
             return encode_results(self._ready.popleft()), False
         scanner = self._scanner
         if self._left != 0:
-            chunk = scanner.next_chunk(CHUNK_ROWS if self._left is None else min(CHUNK_ROWS, self._left))
+            rows = CHUNK_ROWS if self._left is None else min(CHUNK_ROWS, self._left)
+            chunk = scanner.next_chunk(rows, self._chunk_bytes)
+            self._chunk_bytes = NO_LIMIT
             if chunk is None:
                 return (None, scanner.filter_done and scanner.returned_rows == 0), True
-            if not chunk:  # a filter let nothing through: maybe nobody waits any more, or others do
+            if not chunk:  # nothing was let through: maybe nobody waits any more, or others do
                 return None, False
             if self._left is not None:
                 self._left -= len(chunk)

@@ -10,7 +10,7 @@ import pytest
 
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.errors import DoNotRetryIOException, OperationConflictException
-from hyperbase.common.model import CheckAndMutate, Delete, Durability, Get, Increment, Put
+from hyperbase.common.model import CheckAndMutate, Delete, Durability, Get, Increment, Put, Scan
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.region.mutations import mutate_rows, submit_mutation
@@ -158,3 +158,21 @@ def test_weaker_durability_is_visible_at_once(backend: EmbeddedBackend, durabili
         table.put_rows([(b"a", {b"f:q": b"%d" % number})], None, durability)
         assert value(backend) == b"%d" % number
         table.put_rows([(b"b", {b"f:q": b"%d" % number})], None, Durability.SYNC_WAL)
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_chunk_has_a_size_that_hidden_rows_take_of(backend: EmbeddedBackend, flushed: bool) -> None:
+    """Whoever reads on an event loop stops after a while, whether it found something or not."""
+    region = region_of(backend)
+    for number in range(1000):
+        submit_mutation(region, Put(b"r%03d" % number).add(b"f:q", b"v"), None).wait()
+    if flushed:
+        backend.flush("t")
+    for number in range(999):
+        submit_mutation(region, Delete(b"r%03d" % number), None).wait()
+    scanner = region.open_scanner(Scan(limit=1))
+    chunks = [scanner.next_chunk(1, 64 * 1024)]
+    while chunks[-1] is not None:
+        chunks.append(scanner.next_chunk(1, 64 * 1024))
+    scanner.close()
+    assert [[result.row for result in chunk or ()] for chunk in chunks] == [[], [], [], [b"r999"], []]
