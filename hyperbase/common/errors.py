@@ -163,6 +163,10 @@ class ServerStoppedException(HBaseIOException):
     """The server is stopping and takes no more calls."""
 
 
+class StaleMasterException(DoNotRetryIOException):
+    """A command of a master that another one has replaced, or one that was overtaken by a later command."""
+
+
 class LeaseSuspendedException(HBaseIOException):
     """The server cannot prove that it is still the owner: it answers nothing until ZooKeeper does."""
 

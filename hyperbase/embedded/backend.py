@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from hyperbase.common.catalog import BUILT_IN_NAMESPACES
 from hyperbase.common.cluster_status import ClusterStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
@@ -20,7 +21,6 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
-from hyperbase.embedded.catalog import BUILT_IN_NAMESPACES
 from hyperbase.embedded.catalog_table import CatalogTable
 from hyperbase.embedded.metrics import store_metrics
 from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region

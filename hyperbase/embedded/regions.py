@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from hyperbase.common.catalog import META_DIRECTORY, region_directory
 from hyperbase.common.errors import (
     DoNotRetryIOException,
     IllegalArgumentException,
@@ -19,11 +20,10 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.model import MAX_ROW_LENGTH
 from hyperbase.common.region_info import RegionInfo
-from hyperbase.embedded.catalog import META_DIRECTORY
-from hyperbase.embedded.store import EmbeddedStore, TableEntry, region_directory
-from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
+from hyperbase.embedded.store import EmbeddedStore, TableEntry
+from regionserver.region.children import Parent, child_manifest
+from regionserver.region.manifest import ManifestStore
 from regionserver.region.markers import MERGE, SPLIT, note_event
-from regionserver.region.nonces import Nonces
 from regionserver.region.region import Region
 
 logger = logging.getLogger(__name__)
@@ -124,29 +124,9 @@ def _replace_regions(
 
 
 def _write_manifest(store: EmbeddedStore, info: RegionInfo, parents: Sequence[Region]) -> None:
-    """The first manifest of a region made from others: references to their files, their ids and nonces."""
-    stores: dict[bytes, list[FileEntry]] = {}
-    nonces, now = Nonces(), store.engine.clock()
-    for parent in parents:
-        for family, entries in parent.manifest.stores.items():
-            for entry in entries:
-                start = max(entry.start, info.start_key, parent.info.start_key)
-                stops = [stop for stop in (entry.stop, info.end_key, parent.info.end_key) if stop]
-                stop = min(stops, default=b"")
-                if not stop or start < stop:
-                    reference = replace(entry, start=start, stop=stop, reference=True, major=False)
-                    stores.setdefault(family, []).append(reference)
-        nonces.load(dict(parent.manifest.nonces), now)
-    manifest = Manifest(
-        epoch=1,
-        flushed_sequence_id=max(parent.next_sequence_id - 1 for parent in parents),
-        highest_stamp=max(parent.last_stamp for parent in parents),
-        stores={
-            family: tuple(sorted(entries, key=lambda entry: -entry.sequence_id))
-            for family, entries in stores.items()
-        },
-        nonces=nonces.export(now),
-    )
+    """The first manifest of a region made from others."""
+    closed = [Parent(one.info, one.manifest, one.next_sequence_id - 1, one.last_stamp) for one in parents]
+    manifest = child_manifest(info, closed, store.engine.clock())
     ManifestStore(store.fs, region_directory(info)).write(manifest)
 
 

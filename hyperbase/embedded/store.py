@@ -23,6 +23,7 @@ from typing import Any
 
 from hyperbase.client.admin import SWITCHES
 from hyperbase.common.argument_checks import check_integer
+from hyperbase.common.catalog import META_DESCRIPTOR, META_DIRECTORY, region_directory
 from hyperbase.common.config import StoreConfig, derived_flush_size_bytes
 from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
@@ -38,7 +39,7 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.names import META_TABLE, table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
-from hyperbase.embedded.catalog import META_DESCRIPTOR, META_DIRECTORY, Catalog
+from hyperbase.embedded.catalog import Catalog
 from regionserver.region.engine import Engine
 from regionserver.region.janitor import sweep_region
 from regionserver.region.manifest import ManifestStore, commit_manifest, next_manifest
@@ -221,7 +222,7 @@ class EmbeddedStore:
             by_table.setdefault(region.info.table, []).append(region)
         for table, descriptor in found.descriptors.items():
             regions, infos = by_table.get(table, []), found.regions.get(table, [])
-            enabled = found.enabled[table]
+            enabled = found.enabled(table)
             if not enabled and not self.read_only:
                 self._close_disabled(regions)
             self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
@@ -471,12 +472,6 @@ class EmbeddedStore:
         for region in regions:
             self.engine.close_region(region)
         return regions
-
-
-def region_directory(info: RegionInfo) -> str:
-    """Where a region's files are."""
-    namespace, qualifier = table_directory(info.table)
-    return f"data/{namespace}/{qualifier}/{info.encoded_name}"
 
 
 def make_config(settings: Mapping[str, Any]) -> StoreConfig:

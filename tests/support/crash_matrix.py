@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from hyperbase.common.catalog import region_directory
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.model import Get, Put, Scan
 from hyperbase.embedded.backend import EmbeddedBackend
-from hyperbase.embedded.store import EmbeddedStore, region_directory
+from hyperbase.embedded.store import EmbeddedStore
 from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, ManifestStore
 from regionserver.storage.memory_filesystem import MemoryFileSystem, SimulatedCrash
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgpack
 import pyarrow as pa
 
+from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED, META_DIRECTORY
 from hyperbase.common.descriptors import NamespaceDescriptor
 from hyperbase.common.region_info import RegionInfo
-from hyperbase.embedded.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED, META_DIRECTORY
 from hyperbase.embedded.store import FORMAT_VERSION, IDENTITY_FILE, LOCK_FILE
 from regionserver.region.engine import ARCHIVE_DIRECTORY, WAL_DIRECTORY
 from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, FileEntry, Manifest

@@ -36,7 +36,7 @@ def _checked(kind: type | tuple[type, ...], name: str) -> Form:
     return Form(name, lambda value: value, decode)
 
 
-def _list_of(form: Form) -> Form:
+def list_of(form: Form) -> Form:
     return Form(
         f"[{form.name}, …]",
         lambda values: [form.encode(value) for value in values],
@@ -83,24 +83,24 @@ ADMIN_METHODS: dict[str, AdminMethod] = {
     "alter_namespace": AdminMethod((NAMESPACE,)),
     "describe_namespace": AdminMethod((TEXT,), NAMESPACE, False),
     "drop_namespace": AdminMethod((TEXT,)),
-    "list_namespaces": AdminMethod((), _list_of(TEXT), False),
-    "create_table": AdminMethod((TABLE, _optional(_list_of(BYTES)))),
+    "list_namespaces": AdminMethod((), list_of(TEXT), False),
+    "create_table": AdminMethod((TABLE, _optional(list_of(BYTES)))),
     "alter_table": AdminMethod((TABLE,)),
     "describe_table": AdminMethod((TEXT,), TABLE, False),
-    "list_tables": AdminMethod((), _list_of(TEXT), False),
+    "list_tables": AdminMethod((), list_of(TEXT), False),
     "table_exists": AdminMethod((TEXT,), FLAG, False),
     "enable_table": AdminMethod((TEXT,)),
     "disable_table": AdminMethod((TEXT,)),
     "is_table_enabled": AdminMethod((TEXT,), FLAG, False),
     "truncate_table": AdminMethod((TEXT, FLAG)),
     "drop_table": AdminMethod((TEXT,)),
-    "regions": AdminMethod((TEXT,), _list_of(REGION), False),
+    "regions": AdminMethod((TEXT,), list_of(REGION), False),
     "flush": AdminMethod((TEXT,)),
     "compact": AdminMethod((TEXT, FLAG)),
     "split": AdminMethod((TEXT, _optional(BYTES))),
     "merge_regions": AdminMethod((TEXT, TEXT)),
     "cluster_status": AdminMethod((), STATUS, False),
-    "region_locations": AdminMethod((TEXT,), _list_of(LOCATION), False),
+    "region_locations": AdminMethod((TEXT,), list_of(LOCATION), False),
     "compaction_state": AdminMethod((TEXT,), TEXT, False),
     "switch": AdminMethod((TEXT, _optional(FLAG)), FLAG),
     "roll_wal": AdminMethod(()),

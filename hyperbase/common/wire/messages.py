@@ -39,6 +39,7 @@ class Method(enum.IntEnum):
     ARROW_PUT = 20
 
     ADMIN = 30
+    COMMAND = 31  # the master's, to a region server
 
 
 class Kind(enum.IntEnum):

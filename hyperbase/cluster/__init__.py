@@ -1,0 +1,1 @@
+"""A cluster's processes: region server, master, and the supervisor that runs all of them on one machine."""
