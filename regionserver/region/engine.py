@@ -68,7 +68,7 @@ class Engine:
         root: str | None = None,
         sync_hook: Callable[[], None] | None = None,
         background: bool = True,
-        log_directory: str = WAL_DIRECTORY,
+        wal_directory: str = WAL_DIRECTORY,
         archive_directory: str = ARCHIVE_DIRECTORY,
         deletes_files: bool = True,
         check_owner: Callable[[], None] | None = None,
@@ -76,7 +76,7 @@ class Engine:
         """Prepare an engine; nothing is read or written yet.
 
         Args:
-            log_directory: where its log is. The default one is made by ``start``; any other was made by
+            wal_directory: where its log is. The default one is made by ``start``; any other was made by
                 whoever holds its lock, and must never be made again.
             archive_directory: where segments go that are flushed.
             deletes_files: False: a janitor elsewhere removes StoreFiles, manifests and epochs.
@@ -85,7 +85,7 @@ class Engine:
         """
         self.fs = fs
         self.config = config
-        self.log_directory = log_directory
+        self.wal_directory = wal_directory
         self.archive_directory = archive_directory
         self.deletes_files = deletes_files
         self.check_owner = check_owner or _nobody_else
@@ -116,56 +116,68 @@ class Engine:
 
     # -- opening -----------------------------------------------------------------------------
 
-    def load_region(self, info: RegionInfo, descriptor: TableDescriptor, directory: str) -> Region:
-        """Claim a region (unless the engine is read-only) and open its files. ``serve`` makes it visible."""
+    def open_region(
+        self, info: RegionInfo, descriptor: TableDescriptor, directory: str, *, serve: bool = True
+    ) -> Region:
+        """Open a region's files. It serves after its log records were replayed and ``go_online``.
+
+        ``serve``: callers find it at once, as is right for a store that has none before all regions are
+        online; else after ``serve_region``.
+        """
         region = Region(info, descriptor, self, directory, self.clock)
         region.load(claim=not self.read_only)
+        if serve:
+            self.regions[region.id16] = region
         return region
 
-    def open_region(self, info: RegionInfo, descriptor: TableDescriptor, directory: str) -> Region:
-        """As ``load_region``, visible at once: for a store whose callers wait until all regions are online.
-
-        It serves after its log records were replayed and ``go_online``.
-        """
-        region = self.load_region(info, descriptor, directory)
-        self.serve(region)
-        return region
-
-    def serve(self, region: Region) -> None:
-        """Let callers find the region from now on.
+    def serve_region(self, region: Region) -> None:
+        """Record the opening, flush what was replayed, then let callers find the region.
 
         Raises:
-            StoreClosedException: the engine is closed, or about to be.
+            HBaseIOException, OSError: it is not served, see ``give_up_region``.
         """
+        region.go_online(persist=True)
+        flush_region(region)
         if self.closed:
             raise StoreClosedException(f"region {region.name} cannot be served: the server is stopping")
         self.regions[region.id16] = region
+        self.request_compaction(region)  # looks whether there is anything to do
 
     def give_up_region(self, region: Region) -> None:
-        """Forget a region that was loaded and never served: nothing of it stays in memory."""
+        """Forget a region that was opened and never served: nothing of it stays in memory."""
         with region.lock:
             region.closed = True
         self._forget(region)
 
     def has_log(self) -> bool:
         """There are log segments to replay."""
-        return bool(list_segments(self.fs, self.log_directory))
+        return bool(list_segments(self.fs, self.wal_directory))
 
-    def replay_log(self, regions: Iterable[Region]) -> int:
-        """Apply the records of the engine's own log to these regions; returns the rows applied.
+    def replay_log(
+        self, regions: Iterable[Region], *, directory: str | None = None, seal: bool | None = None
+    ) -> int:
+        """Apply the log's records to these regions; returns the rows applied.
+
+        Args:
+            directory: of another engine's log, whose segments do not become this one's.
+            seal: end the log for every later reader; by default of one's own log, if it may be written.
 
         Raises:
             DamagedWALException: the log is damaged before its end; nothing was changed on disk.
         """
         wanted = {region.id16: region for region in regions}
-        recovery = LogRecovery(self.fs, self.log_directory, seal=not self.read_only)
+        own = directory is None
+        if seal is None:
+            seal = own and not self.read_only
+        recovery = LogRecovery(self.fs, directory or self.wal_directory, seal=seal)
         rows = 0
         for record in recovery.records():
             region = wanted.get(record.region)
             if region is not None and record.kind == EDIT:
                 if record.sequence_id > region.manifest.flushed_sequence_id:
                     rows += region.replay(record.payload)
-        self._recovery = recovery
+        if own:
+            self._recovery = recovery
         self.replayed_rows += rows
         return rows
 
@@ -175,12 +187,12 @@ class Engine:
         Raises:
             FileNotFoundError: the log directory is gone: who recovers this server has set it aside.
         """
-        if self.log_directory == WAL_DIRECTORY:
+        if self.wal_directory == WAL_DIRECTORY:
             self.fs.make_directory(WAL_DIRECTORY)
         self.wal = WriteAheadLog(
             self.fs,
-            self.log_directory,
-            next_segment(self.fs, self.log_directory, self.archive_directory),
+            self.wal_directory,
+            next_segment(self.fs, self.wal_directory, self.archive_directory),
             segment_bytes=self.config.wal_segment_bytes,
             roll_interval_s=self.config.wal_roll_interval_s,
             closed_segments=self._recovery.segments if self._recovery else (),
@@ -258,7 +270,7 @@ class Engine:
         if self.wal is not None:
             self.wal.close()  # after a failed sync it only closes its files
             if first_error is None and self.wal.failed is None:
-                self._archive_logs(ended=self.log_directory != WAL_DIRECTORY)
+                self._archive_logs(ended=self.wal_directory != WAL_DIRECTORY)
         self.cache.clear()
         if first_error is not None:
             raise first_error

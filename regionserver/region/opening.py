@@ -134,7 +134,9 @@ class _Attempt:
     def load(self) -> None:
         """Claim the region and open its files."""
         opening = self.opening
-        self._region = self._engine.load_region(opening.info, opening.descriptor, opening.directory)
+        self._region = self._engine.open_region(
+            opening.info, opening.descriptor, opening.directory, serve=False
+        )
         self._in_files = self._newest = self._region.manifest.flushed_sequence_id
 
     def take(self, record: WalRecord) -> None:
@@ -164,12 +166,8 @@ class _Attempt:
 
     def finish(self) -> None:
         """Record the opening, flush, serve."""
-        region = self._region
-        assert region is not None
-        region.go_online(persist=True)
-        flush_region(region)
-        self._engine.serve(region)
-        self._engine.request_compaction(region)  # looks whether there is anything to do
+        assert self._region is not None
+        self._engine.serve_region(self._region)
 
     def fail(self, error: Exception) -> None:
         """It is not opened: give up what is in memory."""

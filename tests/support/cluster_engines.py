@@ -35,7 +35,7 @@ class ServerEngine:
             fs,
             StoreConfig().with_settings(**{**QUIET, **settings}),
             background=False,
-            log_directory=self.log,
+            wal_directory=self.log,
             archive_directory=f"oldWALs/{name},1,1",
             deletes_files=False,
             check_owner=check_owner,

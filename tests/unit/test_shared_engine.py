@@ -20,7 +20,7 @@ from regionserver.region.manifest import ManifestStore
 from regionserver.region.region import Region
 from regionserver.region.split_policy import has_references, split_point, wants_split
 from regionserver.storage.memory_filesystem import MemoryFileSystem
-from tests.support.cluster_engines import OTHER, REGION, ServerEngine, put, rows_of
+from tests.support.cluster_engines import OTHER, REGION, TABLE, ServerEngine, put, rows_of
 
 ROWS = [b"a%04d" % number for number in range(200)]
 
@@ -129,7 +129,7 @@ def test_a_region_is_opened_with_both_logs_when_its_last_owner_died_while_it_ope
     one = first.set_log_aside()
     second = ServerEngine(fs, "second")
     put(second.open(OTHER), b"n")
-    assert second.engine.load_region(REGION, second.open(OTHER).descriptor, region_directory(REGION))
+    second.engine.open_region(REGION, TABLE, region_directory(REGION), serve=False)
     two = second.set_log_aside()
     third = ServerEngine(fs, "third")
     assert rows_of(third.open(logs=(one, two))) == [b"a"]
@@ -142,10 +142,9 @@ def test_logs_in_the_wrong_order_are_not_replayed_over_each_other() -> None:
     put(first.open(), b"a")
     one = first.set_log_aside()
     second = ServerEngine(fs, "second")
-    region = second.engine.load_region(REGION, second.open(OTHER).descriptor, region_directory(REGION))
+    region = second.engine.open_region(REGION, TABLE, region_directory(REGION))
     region.next_sequence_id = 2
     region.go_online(persist=False)  # as if edits had been taken before the replay was flushed
-    second.engine.serve(region)
     put(region, b"b")
     two = second.set_log_aside()
     (outcome,) = ServerEngine(fs, "third").try_to_open(REGION, logs=(two, one))
