@@ -15,6 +15,7 @@ from hyperbase.common.catalog import META_DIRECTORY, region_directory
 from hyperbase.common.region_info import RegionInfo
 from master.core import Core
 from master.locks import of_table
+from master.store import DIRECTORY as STORE_DIRECTORY
 from regionserver.region.manifest import (
     EPOCH_DIRECTORY,
     MANIFEST_DIRECTORY,
@@ -41,7 +42,7 @@ class Janitor:
         used: set[str] = set()
         deleted = 0
         complete = True
-        for directory in (META_DIRECTORY, *known):
+        for directory in (STORE_DIRECTORY, META_DIRECTORY, *known):
             self._core.check()
             try:
                 manifest = ManifestStore(self._fs, directory).newest()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -35,6 +35,8 @@ LOGS, ARCHIVE = f"{ROOT}/WALs", f"{ROOT}/oldWALs"
 DESCRIPTOR = TableDescriptor("master:store", [ColumnFamilyDescriptor(b"p"), ColumnFamilyDescriptor(b"s")])
 REGION = RegionInfo("master:store", b"", b"", 1)
 DIRECTORY = f"{ROOT}/data/store"
+LOCK = "LOCK"
+SEGMENT_BYTES = 2 * 1024 * 1024  # procedures are few and small
 FENCED = "-splitting"
 _NUMBER = struct.Struct(">Q")
 
@@ -51,21 +53,26 @@ class StoredProcedure(NamedTuple):
 class MasterStore:
     """See the module. Thread-safe."""
 
-    def __init__(self, fs: FileSystem, server: ServerName, config: StoreConfig) -> None:
+    def __init__(
+        self, fs: FileSystem, server: ServerName, config: StoreConfig, check_owner: Callable[[], None]
+    ) -> None:
         self._fs = fs
         self._directory = f"{LOGS}/{server}"
+        fs.make_directory(self._directory)
+        self._lock = fs.lock(f"{self._directory}/{LOCK}")
         self._engine = Engine(
             fs,
-            config,
+            config.with_settings(wal_segment_bytes=SEGMENT_BYTES),
             wal_directory=self._directory,
             archive_directory=f"{ARCHIVE}/{server}",
+            deletes_files=False,
+            check_owner=check_owner,
         )
         self._region = self._open()
 
     def _open(self) -> Region:
         """Fence the logs of earlier masters, replay them, serve."""
         fs, engine = self._fs, self._engine
-        fs.make_directory(self._directory)
         before = [name for name in fs.list(LOGS) if f"{LOGS}/{name}" != self._directory]
         for name in before:
             if not name.endswith(FENCED):
@@ -109,10 +116,12 @@ class MasterStore:
     def close(self) -> None:
         """Flush and close: the next master replays nothing."""
         self._engine.close()
+        self._lock.release()
 
     def abandon(self) -> None:
         """Another master is active: touch nothing any more."""
         self._engine.abandon()
+        self._lock.release()
 
     def _write(self, mutation: Mutation) -> None:
         mutate_rows(self._region, [mutation]).wait()
