@@ -2,6 +2,9 @@
 
 Handlers are plain functions ``handler(call, arguments) -> payload | PENDING`` by method number; they run on
 the event loop and must not wait. Each priority class has its own limit of calls in flight.
+
+A server that may answer only at times has a ``gate``: True lets bytes leave, False keeps them back until the
+gate is asked again (``reopen``, or some moments later).
 """
 
 from __future__ import annotations
@@ -72,6 +75,8 @@ class RpcServer:
             limits.max_server_requests,
             limits.max_requests_in_flight,
         )
+        self.gate: Callable[[], bool] | None = None
+        self.kept: set[RpcConnection] = set()  # those with answers that wait for the gate
         self.held_bytes = 0  # of unfinished requests and unread answers, all connections together
         self._dirty: list[RpcConnection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,6 +160,13 @@ class RpcServer:
     def remove(self, connection: RpcConnection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
+        self.kept.discard(connection)
+
+    def reopen(self) -> None:
+        """The gate may be open again: send what was kept back."""
+        kept, self.kept = self.kept, set()
+        for connection in kept:
+            connection.flush()  # it is kept again where the gate is still shut
 
     def admit(self, connection: RpcConnection, priority: int) -> None:
         """Refuse a call when there are too many in flight.
@@ -218,6 +230,8 @@ class RpcServer:
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = self.now()
+            if self.kept:
+                self.reopen()
             for connection in list(self.connections):
                 try:
                     self._look_after(connection, now)
