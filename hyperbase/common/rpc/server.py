@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import (
     CallQueueTooBigException,
     ServerStoppedException,
@@ -46,6 +47,23 @@ class RpcLimits:
     handshake_timeout_s: float
     stall_timeout_s: float  # of a request that does not come to its end
     compression_threshold_bytes: int
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> RpcLimits:
+        """Those of the settings."""
+        return cls(
+            max_frame_bytes=config.max_frame_bytes,
+            max_connections=config.max_connections,
+            max_requests_in_flight=config.max_requests_in_flight,
+            max_requests_per_connection=config.max_requests_per_connection,
+            max_meta_requests=config.max_meta_requests,
+            max_admin_requests=config.max_admin_requests,
+            max_server_requests=config.max_server_requests,
+            max_inflight_bytes=config.max_inflight_bytes,
+            handshake_timeout_s=config.handshake_timeout_s,
+            stall_timeout_s=config.keepalive_timeout_s,
+            compression_threshold_bytes=config.compression_threshold_bytes,
+        )
 
 
 class RpcServer:
