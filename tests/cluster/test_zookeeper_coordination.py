@@ -45,6 +45,13 @@ def test_registry_answers_what_a_client_needs(join: Join) -> None:
     member.set_meta_location(A, RegionState.OPENING)
     with pytest.raises(PleaseHoldException):
         client.meta_location()
+    member.resign()
+    assert registry_answer(coordination) == {
+        "cluster_id": "id-1",
+        "master": "",
+        "meta": "",
+        "servers": ["a,16020,1"],
+    }
 
 
 def test_a_cluster_that_has_not_started_says_so(join: Join) -> None:
