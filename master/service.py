@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, Protocol
 
-from hyperbase.client.backend import Backend
 from hyperbase.common.authorization import ADMIN, READ, Authorizer
 from hyperbase.common.coordination import Coordination, registry_answer
 from hyperbase.common.errors import IllegalArgumentException
@@ -20,6 +20,10 @@ from hyperbase.common.wire.admin_codec import AdminMethod, decode_admin_call
 from hyperbase.common.wire.messages import Method
 
 REMEMBERED_ANSWERS = 1024
+
+# Client id and nonce of the change that this thread carries out: a cluster's master writes them down with it,
+# so that the next master knows that it was asked for already.
+CURRENT_CHANGE: ContextVar[tuple[bytes, int] | None] = ContextVar("CURRENT_CHANGE", default=None)
 
 _Outcome = tuple[bool, Any] | None  # (True, result), (False, error); None: nobody waited, it was not begun
 
@@ -32,11 +36,15 @@ class Workers(Protocol):
 
 
 class MasterService:
-    """See the module. Handlers belong to the event loop's thread."""
+    """See the module. Handlers belong to the event loop's thread.
+
+    Args:
+        backend: has the methods of ``ADMIN_METHODS``.
+    """
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Any,
         coordination: Coordination,
         workers: Workers,
         authorize: Authorizer,
@@ -65,7 +73,7 @@ class MasterService:
         target = str(decoded[0]) if decoded and isinstance(decoded[0], str) else ""
         self._authorize(call.principal, ADMIN if method.changes else READ, target)
         if not method.changes or nonce is None:
-            self._carry_out(name, method, decoded, [call], lambda outcome: _answer(call, outcome))
+            self._carry_out(name, method, decoded, [call], lambda outcome: _answer(call, outcome), None)
             return PENDING
         if type(nonce) is not int:
             raise IllegalArgumentException("malformed request: an admin call's nonce is a number")
@@ -73,7 +81,7 @@ class MasterService:
         change = self._answers.get(key)
         if change is None:
             change = _Change(call, lambda: self._answers.pop(key, None))
-            self._carry_out(name, method, decoded, change.waiting, change.finish)
+            self._carry_out(name, method, decoded, change.waiting, change.finish, key)
             self._answers[key] = change
             while len(self._answers) > REMEMBERED_ANSWERS:
                 self._answers.popitem(last=False)
@@ -88,8 +96,10 @@ class MasterService:
         arguments: list[Any],
         waiting: list[Call],
         done: Callable[[_Outcome], None],
+        key: tuple[bytes, int] | None,
     ) -> None:
         def work() -> _Outcome:
+            CURRENT_CHANGE.set(key)
             if all(call.expired() for call in list(waiting)):
                 return None
             for call in list(waiting):

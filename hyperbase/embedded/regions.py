@@ -25,20 +25,9 @@ from regionserver.region.children import Parent, child_manifest
 from regionserver.region.manifest import ManifestStore
 from regionserver.region.markers import MERGE, SPLIT, note_event
 from regionserver.region.region import Region
+from regionserver.region.split_policy import split_point, wants_split
 
 logger = logging.getLogger(__name__)
-
-
-def split_point(region: Region) -> bytes | None:
-    """The middle row of the largest file of the largest Store, if it can divide the region."""
-    stores = [files for files in region.view.files.values() if files]
-    if not stores:
-        return None
-    largest = max(stores, key=lambda files: sum(reader.info.file_bytes for reader in files))
-    row = max(largest, key=lambda reader: reader.info.file_bytes).middle_row()
-    if row is None or row == region.info.start_key or not region.info.contains(row):
-        return None
-    return row
 
 
 def split_region(store: EmbeddedStore, region: Region, key: bytes | None, *, forced: bool) -> bool:
@@ -176,16 +165,8 @@ def maintain(store: EmbeddedStore, region: Region) -> None:
 
 def maybe_split(store: EmbeddedStore, region: Region) -> bool:
     """Split a region whose largest Store has outgrown MAX_FILESIZE. The caller holds ``store.ddl``."""
-    descriptor = region.descriptor
-    table = region.info.table
-    if region.info.is_meta or not descriptor.split_enabled or not store.switches["split"]:
+    if not store.switches["split"] or not wants_split(region):
         return False
-    if not store.entry(table).enabled:
-        return False
-    limit = descriptor.max_file_size or store.config.max_file_size_bytes
-    largest = max(
-        (sum(entry.size_bytes for entry in entries) for entries in region.manifest.stores.values()), default=0
-    )
-    if largest <= limit or any(entry.reference for entry in region.manifest.files()):
+    if not store.entry(region.info.table).enabled:
         return False
     return split_region(store, region, None, forced=False)

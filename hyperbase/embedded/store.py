@@ -40,13 +40,14 @@ from hyperbase.common.errors import (
 from hyperbase.common.names import META_TABLE, table_directory
 from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.catalog import Catalog
-from regionserver.region.engine import Engine
+from regionserver.region.engine import WAL_DIRECTORY, Engine
 from regionserver.region.janitor import sweep_region
 from regionserver.region.manifest import ManifestStore, commit_manifest, next_manifest
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
 from regionserver.storage.filesystem import FileSystem, Lock
+from regionserver.storage.wal_reader import logs_of_servers
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +190,17 @@ class EmbeddedStore:
             )
         return cluster_id
 
+    def _check_cluster_has_ended(self) -> None:
+        """Refuse a cluster's directory in which servers left edits that are in no file."""
+        left = logs_of_servers(self.fs, WAL_DIRECTORY)
+        if left:
+            raise StoreFormatException(
+                f"{self.path} is a cluster's that has not ended cleanly: {left[0]} may hold edits that are "
+                "in no file yet. Start the cluster again, which recovers them, and stop it cleanly"
+            )
+
     def _open(self) -> None:
+        self._check_cluster_has_ended()
         engine = self.engine
         meta = engine.open_region(META_REGION, META_DESCRIPTOR, META_DIRECTORY)
         replay = engine.has_log()

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from hyperbase.common.errors import NotServingRegionException, ReadOnlyException
 from regionserver.region.flush import discard_output, new_file_path
-from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
+from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest, released_files
 from regionserver.region.markers import BULK, note_event
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
@@ -46,11 +46,13 @@ def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, Cel
     Raises:
         NotServingRegionException: the region closed meanwhile. Nothing was loaded.
         WrongRowIOException: rows of another region. OSError: the disk failed or is full. Nothing was loaded.
+        LeaseSuspendedException: the server may be the owner no more. Nothing was loaded.
     """
     wal = region.services.wal
     if wal is None:
         raise ReadOnlyException("the store was opened read-only")
     started = time.monotonic()
+    region.services.check_owner()
     region.services.admit(region)
     keys = [(row, 0, (), None, 0) for row in rows]  # as ``stamp`` takes rows
     with region.lock:
@@ -150,9 +152,11 @@ def _attach(region: Region, written: Written, sequence_id: int, stamp: int, unna
             manifest = next_manifest(
                 before,
                 stores=stores,
+                released=released_files(region),
                 highest_stamp=max(before.highest_stamp, stamp),
                 next_file=region.next_file,
             )
+            services.check_owner()
             unnamed.clear()
             commit_manifest(region, manifest)
             region.view = RegionView(view.active, view.flushing, files, view.descriptor, view.shapes)

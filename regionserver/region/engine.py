@@ -1,7 +1,10 @@
 """The engine: one log, one block cache, the open regions, and the threads that flush and compact.
 
-It knows no catalogue and no network: who opens which region is decided above. Order of use:
-``Engine(...)`` → ``open_region`` and ``replay_log`` as often as needed → ``start`` → work → ``close``.
+It knows no catalogue and no network: who opens which region is decided above. Order of use, where the
+engine has the store for itself: ``Engine(...)`` → ``open_region`` and ``replay_log`` as often as needed →
+``start`` → work → ``close``. A server that shares its root with others calls ``start`` first, in a log
+directory of its own, then ``opening.open_regions`` and ``close_region`` as it is told; another process
+deletes files there.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from hyperbase.common.descriptors import TableDescriptor
 from hyperbase.common.errors import (
     CompactionCancelledException,
     HBaseIOException,
+    LeaseSuspendedException,
     RegionTooBusyException,
+    StoreClosedException,
     StoreFailedException,
 )
 from hyperbase.common.region_info import RegionInfo
@@ -35,13 +40,18 @@ from regionserver.region.store_compaction import compact_region
 from regionserver.storage.block_cache import BlockCache
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT, WriteAheadLog
-from regionserver.storage.wal_reader import LogRecovery, next_segment
+from regionserver.storage.wal_reader import LogRecovery, list_segments, next_segment
 
 logger = logging.getLogger(__name__)
 
 WAL_DIRECTORY = "WALs"
 ARCHIVE_DIRECTORY = "oldWALs"
 GLOBAL_FLUSH_SHARE = 0.8  # of the MemStore limit: the largest region is flushed
+_SUSPENDED_PAUSE_S = 0.2  # then a flush asks again whether it may commit
+
+
+def _nobody_else() -> None:
+    """The owner of a store that is locked has nothing to ask."""
 
 
 class Engine:
@@ -58,9 +68,27 @@ class Engine:
         root: str | None = None,
         sync_hook: Callable[[], None] | None = None,
         background: bool = True,
+        wal_directory: str = WAL_DIRECTORY,
+        archive_directory: str = ARCHIVE_DIRECTORY,
+        deletes_files: bool = True,
+        check_owner: Callable[[], None] | None = None,
     ) -> None:
+        """Prepare an engine; nothing is read or written yet.
+
+        Args:
+            wal_directory: where its log is. The default one is made by ``start``; any other was made by
+                whoever holds its lock, and must never be made again.
+            archive_directory: where segments go that are flushed.
+            deletes_files: False: a janitor elsewhere removes StoreFiles, manifests and epochs.
+            check_owner: raises while nothing may be committed to manifests (LeaseSuspendedException), or ever
+                again (LeaseLostException).
+        """
         self.fs = fs
         self.config = config
+        self.wal_directory = wal_directory
+        self.archive_directory = archive_directory
+        self.deletes_files = deletes_files
+        self.check_owner = check_owner or _nobody_else
         self.read_only = read_only
         self.clock = clock
         self.observers = tuple(observers)
@@ -88,46 +116,87 @@ class Engine:
 
     # -- opening -----------------------------------------------------------------------------
 
-    def open_region(self, info: RegionInfo, descriptor: TableDescriptor, directory: str) -> Region:
-        """Open a region's files. It serves after its log records were replayed and ``go_online``."""
+    def open_region(
+        self, info: RegionInfo, descriptor: TableDescriptor, directory: str, *, serve: bool = True
+    ) -> Region:
+        """Open a region's files. It serves after its log records were replayed and ``go_online``.
+
+        ``serve``: callers find it at once, as is right for a store that has none before all regions are
+        online; else after ``serve_region``.
+        """
         region = Region(info, descriptor, self, directory, self.clock)
         region.load(claim=not self.read_only)
-        self.regions[region.id16] = region
+        if serve:
+            self.regions[region.id16] = region
         return region
+
+    def serve_region(self, region: Region) -> None:
+        """Record the opening, flush what was replayed, then let callers find the region.
+
+        Raises:
+            HBaseIOException, OSError: it is not served, see ``give_up_region``.
+        """
+        region.go_online(persist=True)
+        flush_region(region)
+        if self.closed:
+            raise StoreClosedException(f"region {region.name} cannot be served: the server is stopping")
+        self.regions[region.id16] = region
+        self.request_compaction(region)  # looks whether there is anything to do
+
+    def give_up_region(self, region: Region) -> None:
+        """Forget a region that was opened and never served: nothing of it stays in memory."""
+        with region.lock:
+            region.closed = True
+        self._forget(region)
 
     def has_log(self) -> bool:
         """There are log segments to replay."""
-        return bool(self.fs.list(WAL_DIRECTORY))
+        return bool(list_segments(self.fs, self.wal_directory))
 
-    def replay_log(self, regions: Iterable[Region]) -> int:
+    def replay_log(
+        self, regions: Iterable[Region], *, directory: str | None = None, seal: bool | None = None
+    ) -> int:
         """Apply the log's records to these regions; returns the rows applied.
+
+        Args:
+            directory: of another engine's log, whose segments do not become this one's.
+            seal: end the log for every later reader; by default of one's own log, if it may be written.
 
         Raises:
             DamagedWALException: the log is damaged before its end; nothing was changed on disk.
         """
         wanted = {region.id16: region for region in regions}
-        recovery = LogRecovery(self.fs, WAL_DIRECTORY, seal=not self.read_only)
+        own = directory is None
+        if seal is None:
+            seal = own and not self.read_only
+        recovery = LogRecovery(self.fs, directory or self.wal_directory, seal=seal)
         rows = 0
         for record in recovery.records():
             region = wanted.get(record.region)
             if region is not None and record.kind == EDIT:
                 if record.sequence_id > region.manifest.flushed_sequence_id:
                     rows += region.replay(record.payload)
-        self._recovery = recovery
+        if own:
+            self._recovery = recovery
         self.replayed_rows += rows
         return rows
 
     def start(self) -> None:
-        """Open the log for writing. Replayed regions go online after this."""
-        self.fs.make_directory(WAL_DIRECTORY)
+        """Open the log for writing. Replayed regions go online after this.
+
+        Raises:
+            FileNotFoundError: the log directory is gone: who recovers this server has set it aside.
+        """
+        if self.wal_directory == WAL_DIRECTORY:
+            self.fs.make_directory(WAL_DIRECTORY)
         self.wal = WriteAheadLog(
             self.fs,
-            WAL_DIRECTORY,
-            next_segment(self.fs, WAL_DIRECTORY, ARCHIVE_DIRECTORY),
+            self.wal_directory,
+            next_segment(self.fs, self.wal_directory, self.archive_directory),
             segment_bytes=self.config.wal_segment_bytes,
             roll_interval_s=self.config.wal_roll_interval_s,
             closed_segments=self._recovery.segments if self._recovery else (),
-            archive_directory=ARCHIVE_DIRECTORY,
+            archive_directory=self.archive_directory,
             sync_hook=self._sync_hook,
         )
         if self.background:
@@ -154,12 +223,15 @@ class Engine:
                 region.closed = True
         region.release_scanners()
         note_event(region, CLOSE)
+        self.regions.pop(region.id16, None)
+        self._forget(region)
+
+    def _forget(self, region: Region) -> None:
         self.memory_changed(region, -region.memstore_bytes)
         for _, reader in region.view.all_files:
             self.cache.evict_file(reader.path)
         for name, number in region.counts().items():
             self.counters[name] += number
-        self.regions.pop(region.id16, None)
 
     def reopen_region(self, closed: Region, descriptor: TableDescriptor | None = None) -> Region:
         """Serve a region that was flushed and closed again, maybe with another schema.
@@ -198,7 +270,7 @@ class Engine:
         if self.wal is not None:
             self.wal.close()  # after a failed sync it only closes its files
             if first_error is None and self.wal.failed is None:
-                self._archive_logs()
+                self._archive_logs(ended=self.wal_directory != WAL_DIRECTORY)
         self.cache.clear()
         if first_error is not None:
             raise first_error
@@ -324,6 +396,9 @@ class Engine:
                 time.sleep(0.01)
             if not region.closed:
                 self.flush(region)
+        except LeaseSuspendedException:
+            time.sleep(_SUSPENDED_PAUSE_S)
+            self.request_flush(region)
         except Exception as error:  # whatever it is, writers must hear of it, and the thread live on
             self.background_error = error
             logger.error(
@@ -337,11 +412,13 @@ class Engine:
     def _compact_quietly(self, region: Region) -> None:
         try:
             while self._may_compact(region) and self._compact_region(region, major=False):
-                clean_region(region)
+                self._clean(region)
             if self.after_maintenance is not None and not region.closed and not self.closed:
                 self.after_maintenance(region)
         except CompactionCancelledException:
             logger.debug("compaction cancelled region=%s", region.name)  # the region closed
+        except LeaseSuspendedException:
+            logger.debug("compaction put off region=%s", region.name)  # the next flush or chore asks again
         except Exception as error:  # the next flush or chore asks again
             logger.error(
                 "compaction failed region=%s error=%s",
@@ -374,18 +451,24 @@ class Engine:
         else:
             while self._compact_region(region, major=False):
                 pass
-        clean_region(region)
+        self._clean(region)
+
+    def _clean(self, region: Region) -> None:
+        if self.deletes_files:
+            clean_region(region)
 
     def flushed_sequence_id(self, id16: bytes) -> int:
         """Up to which edit a region's log records are no longer needed; closed regions need none."""
         region = self.regions.get(id16)
         return 2**63 if region is None else region.manifest.flushed_sequence_id
 
-    def _archive_logs(self) -> None:
+    def _archive_logs(self, *, ended: bool = False) -> None:
+        """Move what no region needs any more; ``ended``: of a log that nobody goes on with, all of it."""
         if self.wal is None:
             return
         try:
-            self.wal.archive_flushed(self.flushed_sequence_id)
+            archive = self.wal.archive_ended if ended else self.wal.archive_flushed
+            archive(self.flushed_sequence_id)
             self.wal.archive_cleaner(
                 self.config.wal_archive_ttl_s, self.config.wal_archive_limit_bytes, time.time()
             )

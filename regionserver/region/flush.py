@@ -25,9 +25,9 @@ from itertools import islice
 
 import pyarrow as pa
 
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import HBaseIOException, LeaseSuspendedException
 from hyperbase.common.names import family_directory
-from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
+from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest, released_files
 from regionserver.region.markers import FLUSH, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.region import Region
@@ -53,6 +53,7 @@ def flush_region(region: Region, pause: Callable[[], bool] = lambda: False) -> b
         HBaseIOException: a file could not be written (``errno`` says why, such as ENOSPC). Nothing is lost;
             the next flush tries again.
         StoreFailedException: the log cannot be synced, so nothing may be flushed.
+        LeaseSuspendedException: the server may be the owner no more; the next flush tries again.
     """
     with region.flushing:
         flushed = False
@@ -97,6 +98,7 @@ def _write_frozen(region: Region, pause: Callable[[], bool]) -> None:
     memstore = view.flushing
     assert memstore is not None
     assert wal is not None
+    region.services.check_owner()
     wal.sync(wal.appended_position)
     with region.lock:  # edits that are not logged count as committed by their flush
         region.read_points.current = max(region.read_points.current, region.frozen_sequence_id)
@@ -124,11 +126,17 @@ def _write_frozen(region: Region, pause: Callable[[], bool]) -> None:
             region.manifest,
             stores=stores,
             flushed_sequence_id=sequence_id,
+            released=released_files(region),
             highest_stamp=region.frozen_stamp,
             nonces=region.frozen_nonces,
             next_file=region.next_file,
         )
-        commit_manifest(region, manifest)
+        try:
+            commit_manifest(region, manifest)
+        except LeaseSuspendedException:
+            for _, path, _ in written:
+                discard_output(region, path)
+            raise
         with region.lock:
             now = region.view
             files = {

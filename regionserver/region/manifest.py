@@ -145,11 +145,16 @@ class ManifestStore:
 
     def newest(self) -> Manifest | None:
         """The manifest that counts, or ``None`` before the first."""
-        names = self.names()
-        if not names:
-            return None
-        path = f"{self.directory}/{MANIFEST_DIRECTORY}/{names[-1]}"
-        return Manifest.decode(self._fs.read(path), path)
+        gone = ""
+        while names := self.names():
+            path = f"{self.directory}/{MANIFEST_DIRECTORY}/{names[-1]}"
+            try:
+                return Manifest.decode(self._fs.read(path), path)
+            except FileNotFoundError:
+                if path == gone:
+                    raise
+                gone = path  # a newer one came and a janitor removed this one: look again
+        return None
 
     def claim(self) -> tuple[int, Manifest | None]:
         """Claim the next epoch, then read the newest manifest: ``(epoch, manifest)``."""
@@ -183,15 +188,30 @@ class ManifestStore:
 def commit_manifest(region: Region, manifest: Manifest) -> None:
     """Write the region's next manifest and take it. ``region.maintenance`` is held.
 
-    After an error nobody knows whether the file is there. Its number is spent, then: a later manifest wins
-    over it in any case, and until there is one, what it names must stay.
+    Raises:
+        LeaseSuspendedException, LeaseLostException: nothing was written.
+
+    After any other error nobody knows whether the file is there. Its number is spent, then: a later manifest
+    wins over it in any case, and until there is one, what it names must stay.
     """
+    region.services.check_owner()
     try:
         region.manifests.write(manifest)
     except OSError:
         region.manifest = replace(region.manifest, number=manifest.number)
         raise
     region.manifest = manifest
+
+
+def released_files(region: Region) -> tuple[str, ...]:
+    """What the region's next manifest has to list as released still.
+
+    Where somebody else deletes these files nobody tells when they are gone: who looks finds out.
+    """
+    released, services = region.manifest.released, region.services
+    if services.deletes_files:
+        return released
+    return tuple(path for path in released if services.fs.exists(path))
 
 
 def next_manifest(manifest: Manifest, **changes: Any) -> Manifest:

@@ -33,7 +33,13 @@ from hyperbase.common.model import Durability, Get, Result, Scan
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.commit import Commit
 from regionserver.region.lowering import Lowering, RawCell, has_markers, stamp_cells
-from regionserver.region.manifest import FileEntry, Manifest, ManifestStore
+from regionserver.region.manifest import (
+    FileEntry,
+    Manifest,
+    ManifestStore,
+    commit_manifest,
+    next_manifest,
+)
 from regionserver.region.markers import OPEN, note_event
 from regionserver.region.matcher import StorePolicy, compact_row
 from regionserver.region.mvcc import ReadPoints
@@ -77,6 +83,8 @@ class RegionServices(Protocol):
     wal: WriteAheadLog | None  # None: read-only
     cache: BlockCache
     config: StoreConfig
+    deletes_files: bool  # False: somebody else deletes what manifests list as released
+    check_owner: Callable[[], None]  # raises while nothing may be committed
 
     @property
     def observers(self) -> Sequence[RegionObserver]:
@@ -228,12 +236,18 @@ class Region:
             ) from None
 
     def go_online(self, *, persist: bool) -> None:
-        """After the replay: everything recovered is visible; record the opening, then serve."""
+        """After the replay: everything recovered is visible; record the opening, then serve.
+
+        Raises:
+            LeaseSuspendedException, LeaseLostException: the opening must not be recorded.
+        """
         self.last_stamp += 1  # tombstones of the last stamp are not remembered: never use it again
         self.read_points.current = self.next_sequence_id - 1
         self.manifest = replace(self.manifest, open_sequence_id=self.next_sequence_id)
         if persist:
-            self.manifests.write(self.manifest)
+            # Flushed already while its log was replayed: then the epoch's first manifest is there.
+            first = self.manifests.written is None
+            commit_manifest(self, self.manifest if first else next_manifest(self.manifest))
             note_event(self, OPEN, epoch=self.manifest.epoch)
 
     # -- writing -----------------------------------------------------------------------------

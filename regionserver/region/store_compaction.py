@@ -13,7 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hyperbase.common.errors import CompactionCancelledException, HBaseIOException
+from hyperbase.common.errors import (
+    CompactionCancelledException,
+    HBaseIOException,
+    LeaseSuspendedException,
+)
 from regionserver.region.compaction import CompactionInput, CompactionJob, run_compaction
 from regionserver.region.compaction_policy import (
     CompactionConfig,
@@ -24,7 +28,7 @@ from regionserver.region.compaction_policy import (
 )
 from regionserver.region.compaction_worker import compact_in_worker
 from regionserver.region.flush import discard_output, new_file_path
-from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest
+from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest, released_files
 from regionserver.region.region import Region
 from regionserver.region.view import RegionView
 from regionserver.storage.store_file import StoreFileInfo, StoreFileReader
@@ -77,6 +81,7 @@ def _choose(region: Region, family: bytes) -> CompactionRequest | None:
 
 def _compact_store(region: Region, engine: Engine, family: bytes, request: CompactionRequest) -> None:
     started = time.monotonic()
+    region.services.check_owner()
     chosen = {file.name for file in request.files}
     entries = [
         entry for entry in region.manifest.stores[family] if f"{entry.path}|{entry.start.hex()}" in chosen
@@ -160,10 +165,14 @@ def _commit(
         manifest = next_manifest(
             before,
             stores={**before.stores, family: tuple(kept)},
-            released=(*before.released, *released),
+            released=(*released_files(region), *released),
             next_file=region.next_file,
         )
-        commit_manifest(region, manifest)
+        try:
+            commit_manifest(region, manifest)
+        except LeaseSuspendedException:
+            discard_output(region, path)
+            raise
         with region.lock:
             view = region.view
             files = {**view.files, family: tuple(readers[entry] for entry in kept)}

@@ -138,6 +138,18 @@ class FileSystem(Protocol):
         ``FileExistsError``: ``to`` is taken. ``FileNotFoundError``: nothing at ``path``.
         """
 
+    def fence_log(self, directory: str, aside: str) -> bool:
+        """Move a dead writer's log directory to ``aside``, durably, so that it can begin no new segment.
+
+        True: the writer is stopped for good, and what ``aside`` holds no longer changes. False: that is not
+        proved (the writer holds ``<directory>/LOCK``, or that file is missing). It may still add to the
+        segment it has open, so read only when it can no longer acknowledge anything; or ask again.
+
+        May be repeated: ``aside`` is there already, or neither is (True: nothing was ever written).
+        ``ValueError``: ``aside`` must be beside ``directory``. ``FileExistsError``: both hold files.
+        Writers make directory, LOCK and first segment before others can learn their name, and never again.
+        """
+
     def sweep_temporaries(self, directory: str) -> int:
         """Remove what writers that died left in one directory; return how many files.
 
@@ -157,6 +169,12 @@ def check_path(path: str) -> str:
     if not path or path.startswith("/") or "\0" in path or any(p in ("", ".", "..") for p in path.split("/")):
         raise ValueError(f"not a path below the store's root: {path!r}")
     return path
+
+
+def check_beside(directory: str, aside: str) -> None:
+    """Raise ``ValueError`` unless the two paths are different names in one directory."""
+    if parent_of(check_path(directory)) != parent_of(check_path(aside)) or directory == aside:
+        raise ValueError(f"a log is set aside under another name beside it: {directory!r}, {aside!r}")
 
 
 def parent_of(path: str) -> str:

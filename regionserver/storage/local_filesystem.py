@@ -4,6 +4,7 @@ create_if_absent := temporary file, fsync, link, directory fsync, unlink tempora
 open_writer      := temporary file; commit = fsync, link, unlink temporary, directory fsync
 open_log         := O_EXCL create, fallocate, fsync, directory fsync
 archive          := link to the new name, directory fsync, unlink the old name, directory fsync
+fence_log        := rename of the directory, parent fsync, flock of LOCK in it as proof of death
 
 ``link`` rather than ``rename`` gives a file its name: it never replaces what is there. Temporary files
 carry pid, counter and randomness in their name, so that writers never meet. A crash leaves them behind;
@@ -33,6 +34,7 @@ from regionserver.storage.filesystem import (
     FileWriter,
     LogFile,
     RandomAccessFile,
+    check_beside,
     check_path,
     parent_of,
 )
@@ -166,6 +168,24 @@ class LocalFileSystem:
         _sync_directory(os.path.dirname(target))
         os.unlink(source)
         _sync_directory(os.path.dirname(source))
+
+    def fence_log(self, directory: str, aside: str) -> bool:
+        """Move a dead writer's log directory to ``aside``; whether the writer is proved dead."""
+        check_beside(directory, aside)
+        source, target = self._mutable(directory), self._mutable(aside)
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            if not os.path.lexists(target):
+                return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise FileExistsError(
+                errno.EEXIST, f"the log cannot be set aside: {aside} holds files already", source
+            ) from error
+        _sync_directory(os.path.dirname(target))  # also when another did the rename: it may have died since
+        return _is_free(f"{target}/LOCK")
 
     def sweep_temporaries(self, directory: str) -> int:
         """Remove what writers that died left in one directory; return how many files."""
@@ -444,6 +464,22 @@ def _flock(descriptor: int, operation: int) -> None:
             if time.monotonic() > deadline or not _is_gone(_owner(descriptor)):
                 raise
         time.sleep(0.01)
+
+
+def _is_free(full: str) -> bool:
+    """Whether nobody holds the lock file ``full``; False when it is missing. Nothing is written."""
+    try:
+        descriptor = os.open(full, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _is_gone(pid: str) -> bool:

@@ -27,6 +27,7 @@ from regionserver.storage.filesystem import (
     Lock,
     LogFile,
     RandomAccessFile,
+    check_beside,
     check_path,
     parent_of,
 )
@@ -90,22 +91,32 @@ class _Directory:
     def __init__(self) -> None:
         self.seen: dict[str, _File | _Directory] = {}
         self.durable: dict[str, _File | _Directory] = {}
-        self.pending: list[tuple[str, _File | _Directory | None]] = []
+        self.pending: list[dict[str, _File | _Directory | None]] = []
 
     def set(self, name: str, node: _File | _Directory | None) -> None:
-        _enter(self.seen, name, node)
-        self.pending.append((name, node))
+        self._change({name: node})
+
+    def rename(self, name: str, to: str) -> None:
+        """One operation: after a crash the entry has either name, never both or none."""
+        self._change({to: self.seen[name], name: None})
+
+    def _change(self, entries: dict[str, _File | _Directory | None]) -> None:
+        for name, node in entries.items():
+            _enter(self.seen, name, node)
+        self.pending.append(entries)
 
     def sync(self) -> None:
-        for name, node in self.pending:
-            _enter(self.durable, name, node)
+        for entries in self.pending:
+            for name, node in entries.items():
+                _enter(self.durable, name, node)
         self.pending.clear()
 
     def after_crash(self, chance: random.Random | None, known: dict[int, _File]) -> _Directory:
         names = dict(self.durable)
         if chance is not None:
-            for name, node in self.pending[: chance.randint(0, len(self.pending))]:
-                _enter(names, name, node)
+            for entries in self.pending[: chance.randint(0, len(self.pending))]:
+                for name, node in entries.items():
+                    _enter(names, name, node)
         left = _Directory()
         for name, node in names.items():
             if isinstance(node, _Directory):
@@ -315,6 +326,24 @@ class MemoryFileSystem:
             self.step("archive.unlink")
             source.set(path.rpartition("/")[2], None)
             self._sync_directory(source, "archive.sync_source")
+
+    def fence_log(self, directory: str, aside: str) -> bool:
+        """Move a dead writer's log directory to ``aside``; whether the writer is proved dead."""
+        check_beside(directory, aside)
+        self._check_mutable(directory)
+        with self._mutex:
+            if self._find(directory) is None and self._find(aside) is None:
+                return True
+            parent = self._directory(parent_of(directory))
+            if self._find(directory) is not None:
+                if self._find(aside) is not None and self._directory(aside).seen:
+                    raise FileExistsError(errno.EEXIST, "the log cannot be set aside: it holds files", aside)
+                self.step("fence.rename")
+                parent.rename(directory.rpartition("/")[2], aside.rpartition("/")[2])
+                if f"{directory}/LOCK" in self._held:
+                    self._held[f"{aside}/LOCK"] = self._held.pop(f"{directory}/LOCK")
+            self._sync_directory(parent, "fence.sync_directory")
+            return self._find(f"{aside}/LOCK") is not None and not self._held.get(f"{aside}/LOCK")
 
     def sweep_temporaries(self, directory: str) -> int:
         """Remove what writers that died left in one directory; return how many files."""

@@ -136,6 +136,7 @@ class WriteAheadLog:
         self._leading = False
         self._group: Group | None = None
         self._failed: BaseException | None = None
+        self._taken = False
         self._closed = False
         self._syncer: threading.Thread | None = None
         self._wanted = threading.Event()
@@ -158,6 +159,11 @@ class WriteAheadLog:
     def failed(self) -> BaseException | None:
         """What poisoned the log, or None."""
         return self._failed
+
+    @property
+    def taken(self) -> bool:
+        """A roll found that somebody else has the directory, or moved it: no segment is begun any more."""
+        return self._taken
 
     def append(
         self, region: bytes, sequence_id: int, payload: bytes, kind: int = EDIT, commit: Durable | None = None
@@ -318,6 +324,14 @@ class WriteAheadLog:
                 done.append(segment.number)
         return done
 
+    def archive_ended(self, flushed: Callable[[bytes], int]) -> list[int]:
+        """After ``close``, once: as ``archive_flushed``, the last segment too."""
+        with self._lock:
+            last = self._open[-1]
+            if self._closed and last.finished:
+                self._closed_segments.append(last.closed())
+        return self.archive_flushed(flushed)
+
     def regions_in_oldest_segment(self, flushed: Callable[[bytes], int]) -> list[bytes]:
         """Return the regions whose flush would release the oldest closed segment; [] when there is none."""
         with self._lock:
@@ -342,6 +356,7 @@ class WriteAheadLog:
         try:
             segment = self._create_segment(number, size)
         except (FileExistsError, FileNotFoundError) as error:
+            self._taken = True
             raise StoreFailedException(
                 f"{self._directory} is no longer this log's own: {segment_name(number)} cannot be created "
                 f"({error}). Reopen the store."

@@ -265,6 +265,8 @@ class LogRecovery:
         self._seal = seal
         self.segments: list[ClosedSegment] = []
         """What was read, oldest first; complete when ``records()`` is exhausted."""
+        self.sealed = False
+        """Every segment has its end for good; known when ``records()`` is exhausted."""
 
     def records(self) -> Iterator[WalRecord]:
         """Yield every record of every segment. Raises as ``SegmentReader.records``."""
@@ -293,6 +295,7 @@ class LogRecovery:
         if self._seal:
             for reader in unfinished:
                 self._write_seal(reader)
+        self.sealed = self._seal or not unfinished
 
     def _write_seal(self, reader: SegmentReader) -> None:
         assert reader.number is not None
@@ -327,6 +330,15 @@ def list_segments(fs: FileSystem, directory: str) -> list[int]:
     """Return the numbers of the live segments in ``directory``, ascending."""
     parsed = map(parse_name, fs.list(directory))
     return sorted(found[0] for found in parsed if found is not None and found[1] is None)
+
+
+def logs_of_servers(fs: FileSystem, directory: str) -> list[str]:
+    """Return the paths of the logs of a cluster's servers below ``directory`` that still hold segments.
+
+    Such a log is a directory named after its server, ``host,port,startcode``, or set aside, with a suffix.
+    """
+    paths = [f"{directory}/{name}" for name in fs.list(directory) if "," in name]
+    return [path for path in paths if list_segments(fs, path)]
 
 
 def next_segment(fs: FileSystem, directory: str, archive: str = "oldWALs") -> int:

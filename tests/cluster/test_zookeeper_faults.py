@@ -20,7 +20,7 @@ import pytest
 
 from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
-from hyperbase.common.zookeeper.lease import Lease, LeaseState
+from hyperbase.common.zookeeper.lease import Lease, LeaseState, boottime
 from hyperbase.common.zookeeper.session import ZooKeeperSession
 from tests.cluster.conftest import TICK_S, Join
 from tests.support.waiting import fault_lasts, keep_beating, wait_for
@@ -69,6 +69,10 @@ class Processes:
 
     def acked(self, number: int) -> list[int]:
         return [int(line.split()[1]) for line in self.said(number) if line.startswith("acked ")]
+
+    def beats(self, number: int) -> list[float]:
+        """When the answered heartbeats of a hasty one were sent."""
+        return [float(line.split()[1]) for line in self.said(number) if line.startswith("beat ")]
 
     def logged(self, number: int) -> set[int]:
         """What a recovery reads."""
@@ -208,10 +212,15 @@ def test_a_follower_cut_off_right_after_a_pause(root: str, directory: Path) -> N
             for number in (checked, hasty):
                 processes.signal(number, signal.SIGSTOP)
             fault_lasts(0.7 * timeout_s)
-            before = beats()
+            before, woken = beats(), boottime()
             for number in (checked, hasty):
                 processes.signal(number, signal.SIGCONT)
             while any(now == then for now, then in zip(beats(), before, strict=True)):
+                time.sleep(0.001)
+            # The answer itself must be there, and to a heartbeat of after the pause.
+            while not any(
+                line.startswith("beat ") and float(line.split()[1]) > woken for line in processes.said(hasty)
+            ):
                 time.sleep(0.001)
             follower.signal(signal.SIGSTOP)
             answered = time.monotonic()

@@ -685,10 +685,10 @@ def test_hbase_meta_is_read_while_every_reading_thread_is_busy(
     thread, client, region = inside
     real, leave = HeldScanner.next_chunk, threading.Event()
 
-    def next_chunk(scanner: HeldScanner, max_rows: int = 2048) -> Any:
+    def next_chunk(scanner: HeldScanner, *limits: int) -> Any:
         if scanner._region.id16 == region:
             assert leave.wait(WAIT_S)
-        return real(scanner, max_rows)
+        return real(scanner, *limits)
 
     monkeypatch.setattr(HeldScanner, "next_chunk", next_chunk)
     waiting = {client.send(Method.SCAN, region, encode_scan(Scan()), 1) for _ in range(5)}
@@ -738,9 +738,9 @@ def test_a_scan_that_finds_nothing_stops_when_it_is_cancelled(
     turns = [0]
     real = HeldScanner.next_chunk
 
-    def next_chunk(scanner: HeldScanner, max_rows: int = 2048) -> Any:
+    def next_chunk(scanner: HeldScanner, *limits: int) -> Any:
         if scanner._scan.filter is None:
-            return real(scanner, max_rows)
+            return real(scanner, *limits)
         turns[0] += 1
         return []
 

@@ -5,7 +5,8 @@ COUNT processes numbered from FIRST on. Each prints one line ``started NUMBER PI
 
   DIRECTORY/NUMBER.log   what it appended and synced: numbers, one a line, 8 digits
   DIRECTORY/NUMBER.said  ``acked N`` after append, fsync and the lease's confirmation; ``state S`` at
-                         transitions; ``standby``, then ``master EPOCH`` when it became the active one
+                         transitions; ``standby``, then ``master EPOCH`` when it became the active one;
+                         of a hasty one ``beat T`` when a heartbeat was answered: sent at T, lease's clock
 
 ROLE is ``regionserver``, ``master``, or a region server with a bug: ``unchecked`` acknowledges unless its
 session says that it has ended; ``hasty`` takes its lease from any heartbeat, the first after a pause too.
@@ -45,7 +46,12 @@ def hold(
     coordination = ZooKeeperCoordination(session, root, writer=f"{role}:{number}", tick_s=tick_s)
     server = ServerName("h", number, 1)
     if role == "hasty":
-        Lease._known_when = lambda _, newest: newest  # type: ignore[method-assign]
+
+        def known_when(_: Lease, newest: float) -> float:
+            say(f"beat {newest}")
+            return newest
+
+        Lease._known_when = known_when  # type: ignore[method-assign]
     lease: Lease
     if role == "master":
         say("standby")

@@ -182,6 +182,41 @@ def test_archive_moves_and_never_replaces(fs: FileSystem) -> None:
     assert fs.read("WALs/2.wal") == b"two"
 
 
+def test_a_fenced_log_is_moved_as_a_whole_and_its_writer_begins_no_new_segment(fs: FileSystem) -> None:
+    fs.make_directory("WALs/server")
+    lock = fs.lock("WALs/server/LOCK")
+    log = fs.open_log("WALs/server/1.wal", 0)
+    log.write([b"before"])
+    log.sync()
+    assert fs.fence_log("WALs/server", "WALs/server-splitting") is False  # its writer lives
+    assert not fs.exists("WALs/server")
+    assert fs.read("WALs/server-splitting/1.wal") == b"before"
+    with pytest.raises(FileNotFoundError):
+        fs.open_log("WALs/server/2.wal", 0)
+    assert fs.fence_log("WALs/server", "WALs/server-splitting") is False  # asked again
+    log.close()
+    lock.release()
+    assert fs.fence_log("WALs/server", "WALs/server-splitting") is True
+    assert fs.list("WALs") == ["server-splitting"]
+    assert fs.list("WALs/server-splitting") == ["1.wal", "LOCK"]
+
+
+def test_a_log_is_fenced_wherever_an_earlier_fence_stopped(fs: FileSystem) -> None:
+    assert fs.fence_log("WALs/never", "WALs/never-splitting") is True  # nothing was ever written
+    assert fs.list("") == []
+    fs.make_directory("WALs/young")
+    assert fs.fence_log("WALs/young", "WALs/young-splitting") is False  # made, but its lock is not: who knows
+    assert fs.list("WALs") == ["young-splitting"]
+    for name in ("WALs/twice", "WALs/twice-splitting"):
+        fs.lock(f"{name}/LOCK").release()
+    with pytest.raises(FileExistsError):
+        fs.fence_log("WALs/twice", "WALs/twice-splitting")
+    assert fs.exists("WALs/twice/LOCK")
+    for directory, aside in (("WALs/a", "WALs/a"), ("WALs/a", "b"), ("WALs/a", "WALs/b/a")):
+        with pytest.raises(ValueError, match="beside"):
+            fs.fence_log(directory, aside)
+
+
 def test_read_only_refuses_every_mutation(fs: FileSystem) -> None:
     fs.create_if_absent("dir/file", b"x")
     view = read_only_view(fs)
@@ -194,6 +229,7 @@ def test_read_only_refuses_every_mutation(fs: FileSystem) -> None:
         lambda: view.delete("dir/file"),
         lambda: view.delete_tree("dir"),
         lambda: view.archive("dir/file", "dir/other"),
+        lambda: view.fence_log("dir", "dir-splitting"),
         lambda: view.sweep_temporaries("dir"),
         lambda: view.lock("dir/lock"),
     ]
@@ -271,6 +307,20 @@ def test_the_lock_names_the_owner_and_dies_with_it(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         LocalFileSystem(tmp_path).lock("LOCK").release()
+
+
+def test_a_killed_writer_is_proved_dead_by_its_lock(tmp_path: Path) -> None:
+    fs = LocalFileSystem(tmp_path)
+    holder = HOLDER.replace("sys.argv[1]", "sys.argv[1] + '/WALs/server'")
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"locked\n"
+        before = (tmp_path / "WALs" / "server" / "LOCK").read_bytes()
+        assert fs.fence_log("WALs/server", "WALs/aside") is False
+        process.kill()
+        process.wait()
+        assert fs.fence_log("WALs/server", "WALs/aside") is True
+    assert (tmp_path / "WALs" / "aside" / "LOCK").read_bytes() == before  # who it was can still be read
 
 
 PARENT = HOLDER.replace(
@@ -441,3 +491,25 @@ def test_a_crash_during_archive_may_show_a_log_twice_but_never_not_at_all() -> N
             found = [path for path in ("WALs/1.wal", "oldWALs/1.wal") if left.exists(path)]
             assert found
             assert all(left.read(path) == b"one" for path in found)
+
+
+def test_a_crash_during_a_fence_leaves_the_log_under_one_name() -> None:
+    def directory(hook: Callable[[str, int], None] | None) -> MemoryFileSystem:
+        fs = MemoryFileSystem()
+        fs.create_if_absent("WALs/server/1.wal", b"one")
+        fs.steps.clear()
+        fs.step_hook = hook
+        return fs
+
+    plain = directory(None)
+    plain.fence_log("WALs/server", "WALs/aside")
+    assert plain.after_crash().list("WALs") == ["aside"]
+    for number in range(1, len(plain.steps) + 1):
+        for seed in (None, *range(8)):
+            fs = directory(crash_at(number))
+            with pytest.raises(SimulatedCrash):
+                fs.fence_log("WALs/server", "WALs/aside")
+            left = fs.after_crash(seed)
+            assert left.list("WALs") in (["server"], ["aside"])
+            left.fence_log("WALs/server", "WALs/aside")
+            assert left.read("WALs/aside/1.wal") == b"one"

@@ -117,6 +117,11 @@ class Channel:
         deadline = time.monotonic() + timeout_s
         self._agreement = read_hello(self._receive(deadline), self._config)
 
+    @property
+    def server(self) -> str:
+        """The name of the process that answers: ``host,port,startcode``."""
+        return self._agreement.server
+
     def close(self) -> None:
         """Give the socket up."""
         self.busy = True

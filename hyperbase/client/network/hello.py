@@ -22,6 +22,7 @@ class Agreement(NamedTuple):
 
     max_frame_bytes: int  # that the server takes
     compress_from_bytes: int  # 0: never
+    server: str = ""  # its name: host,port,startcode
 
 
 def hello_bytes(client_id: bytes, config: ClientConfig, address: str) -> bytes:
@@ -73,6 +74,7 @@ def read_hello(answer: Any, config: ClientConfig) -> Agreement:
         return Agreement(
             min(int(payload["max_frame_bytes"]), config.max_frame_bytes),
             int(payload["compression_threshold_bytes"]) if squeeze else 0,
+            str(payload["server"]),
         )
     except (TypeError, KeyError, ValueError) as error:
         raise BadFrameException(f"the server's answer to HELLO cannot be read: {error!r}") from error

@@ -358,10 +358,14 @@ class ZooKeeperCoordination:
                 except ZnodeExistsError:
                     continue
 
+    def meta_place(self) -> MetaLocation | None:
+        """What stands there, also while it is not open; ``None``: nothing."""
+        found = self.session.get(self.paths.meta)
+        return MetaLocation.from_bytes(found[0]) if found is not None else None
+
     def meta_location(self) -> ServerName:
         """Raises PleaseHoldException while it is served nowhere."""
-        found = self.session.get(self.paths.meta)
-        location = MetaLocation.from_bytes(found[0]) if found is not None else None
+        location = self.meta_place()
         if location is None or location.state is not RegionState.OPEN:
             raise PleaseHoldException("hbase:meta is not served yet: wait and retry")
         return location.server

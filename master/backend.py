@@ -1,0 +1,416 @@
+"""What ADMIN calls ask of the active master of a cluster: the methods of the client's ``Backend`` and more.
+
+Changes of tables and regions are procedures; a repeated call (same client and nonce, of whichever master)
+gets the outcome of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hyperbase
+from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED
+from hyperbase.common.cluster_status import ClusterStatus, ServerStatus
+from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
+from hyperbase.common.errors import (
+    ConstraintException,
+    DoNotRetryIOException,
+    HBaseIOException,
+    IllegalArgumentException,
+    MergeRegionException,
+    NamespaceExistException,
+    NamespaceNotFoundException,
+    NotServingRegionException,
+    TableExistsException,
+    TableNotEnabledException,
+    UnknownRegionException,
+)
+from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
+from hyperbase.common.region_info import META_REGION, RegionInfo, RegionState
+from hyperbase.common.server_name import ServerName
+from master.catalog import Node
+from master.core import Core
+from master.procedures import Procedure
+from master.region_procedures import (
+    AssignRegion,
+    MergeRegions,
+    MoveRegion,
+    SplitRegion,
+    UnassignRegion,
+    in_key_order,
+)
+from master.service import CURRENT_CHANGE
+from master.table_procedures import (
+    AlterTable,
+    CreateTable,
+    DisableTable,
+    DropTable,
+    EnableTable,
+    TableProcedure,
+    TruncateTable,
+)
+
+
+class ClusterBackend:
+    """See the module. Methods block their thread."""
+
+    def __init__(self, core: Core, name: ServerName, switches: dict[str, bool]) -> None:
+        self._core = core
+        self._name = name
+        self.switches = switches
+
+    def _change(self, make: Callable[[], Procedure]) -> Any:
+        """Carry a procedure out, or wait for the one that was begun for this very call."""
+        key = CURRENT_CHANGE.get()
+        known = self._core.executor.known(key) if key is not None else None
+        return (known or self._core.executor.submit(make(), key)).wait()
+
+    # -- namespaces --------------------------------------------------------------------------------------
+
+    def create_namespace(self, descriptor: NamespaceDescriptor) -> None:
+        if descriptor.name in self.list_namespaces():
+            raise NamespaceExistException(f"Namespace {descriptor.name} already exists")
+        self._core.catalog.put_namespace(descriptor)
+
+    def alter_namespace(self, descriptor: NamespaceDescriptor) -> None:
+        self.describe_namespace(descriptor.name)
+        self._core.catalog.put_namespace(descriptor)
+
+    def describe_namespace(self, name: str) -> NamespaceDescriptor:
+        found = self._core.catalog.namespaces.get(name)
+        if found is not None:
+            return found
+        if name in BUILT_IN_NAMESPACES:
+            return NamespaceDescriptor(name)
+        raise NamespaceNotFoundException(f"Namespace {name} does not exist: create_namespace() makes one")
+
+    def drop_namespace(self, name: str) -> None:
+        if name in BUILT_IN_NAMESPACES:
+            raise ConstraintException(f"Reserved namespace {name} cannot be removed.")
+        self.describe_namespace(name)
+        count = sum(split_table_name(table)[0] == name for table in list(self._core.catalog.descriptors))
+        if count:
+            raise ConstraintException(
+                f"Only empty namespaces can be removed. Namespace {name} has {count} tables"
+            )
+        self._core.catalog.delete_namespace(name)
+
+    def list_namespaces(self) -> list[str]:
+        return sorted({*BUILT_IN_NAMESPACES, *self._core.catalog.namespaces})
+
+    # -- tables ------------------------------------------------------------------------------------------
+
+    def create_table(self, descriptor: TableDescriptor, splits: Sequence[bytes] | None = None) -> None:
+        keys = check_split_keys(splits or [])
+        descriptor.check()
+        if split_table_name(descriptor.name)[0] == "hbase":
+            raise TableExistsException(descriptor.name)
+        data = {"table": descriptor.name, "descriptor": descriptor.to_dict(), "keys": list(keys)}
+        self._change(lambda: CreateTable(data))
+
+    def alter_table(self, descriptor: TableDescriptor) -> None:
+        descriptor.check()
+        _refuse_meta(descriptor.name, "altered")
+        data = {"table": descriptor.name, "descriptor": descriptor.to_dict()}
+        self._change(lambda: AlterTable(data))
+
+    def describe_table(self, name: str) -> TableDescriptor:
+        return self._core.catalog.descriptor(canonical_table_name(name))
+
+    def list_tables(self) -> list[str]:
+        return sorted(self._core.catalog.descriptors)
+
+    def table_exists(self, name: str) -> bool:
+        name = canonical_table_name(name)
+        return name in self._core.catalog.descriptors or name == META_TABLE
+
+    def enable_table(self, name: str) -> None:
+        self._change_table(EnableTable, name)
+
+    def disable_table(self, name: str) -> None:
+        _refuse_meta(canonical_table_name(name), "disabled")
+        self._change_table(DisableTable, name)
+
+    def is_table_enabled(self, name: str) -> bool:
+        return self._core.catalog.state(canonical_table_name(name)) == ENABLED
+
+    def truncate_table(self, name: str, preserve_splits: bool = False) -> None:
+        self._change_table(TruncateTable, name, preserve_splits=preserve_splits)
+
+    def drop_table(self, name: str) -> None:
+        self._change_table(DropTable, name)
+
+    def _change_table(self, kind: type[TableProcedure], name: str, **data: Any) -> None:
+        table = canonical_table_name(name)
+        self._change(lambda: kind({"table": table, **data}))
+
+    # -- regions and maintenance -------------------------------------------------------------------------
+
+    def regions(self, table: str) -> list[RegionInfo]:
+        name = canonical_table_name(table)
+        if name == META_TABLE:
+            return [META_REGION]
+        self._core.catalog.descriptor(name)
+        return [node.info for node in self._core.catalog.nodes(name)]
+
+    def region_locations(self, table: str) -> list[tuple[RegionInfo, str]]:
+        name = canonical_table_name(table)
+        nodes = [self._core.catalog.meta] if name == META_TABLE else self._core.catalog.nodes(name)
+        if name != META_TABLE:
+            self._core.catalog.descriptor(name)
+        return [(node.info, str(node.server or "")) for node in nodes]
+
+    def flush(self, table: str) -> None:
+        self._on_regions(table, "flush_regions")
+
+    def compact(self, table: str, major: bool = False) -> None:
+        self._on_regions(table, "compact_regions", major)
+
+    def split(self, table_or_region: str, key: bytes | None = None) -> None:
+        if key is not None and not key:
+            raise IllegalArgumentException("the split key is empty")
+        nodes = self._nodes_of(table_or_region)
+        for node in nodes:
+            _refuse_meta(node.info.table, "split")
+        if not self.switches["split"]:
+            raise DoNotRetryIOException(f"Split region {table_or_region} failed due to split switch off")
+        if key is not None:
+            nodes = [node for node in nodes if node.info.contains(key)] or nodes[:1]
+        forced = len(nodes) == 1
+        if forced:
+            data = {"regions": [nodes[0].info.to_bytes()], "key": key, "forced": True}
+            self._change(lambda: SplitRegion(data))
+            return
+        begun = [
+            self._core.executor.submit(
+                SplitRegion({"regions": [node.info.to_bytes()], "key": None, "forced": False})
+            )
+            for node in nodes
+        ]
+        for procedure in begun:
+            procedure.wait()
+
+    def merge_regions(self, first: str, second: str) -> None:
+        if not self.switches["merge"]:
+            raise DoNotRetryIOException(f"Merge of {first}, {second} failed as merge switch was set to false")
+        infos = [self._region(name).info for name in (first, second)]
+        if infos[0] == infos[1]:
+            raise MergeRegionException(f"Duplicate regions specified; {infos[0].encoded_name}")
+        low, high = in_key_order(infos)
+        self._change(lambda: MergeRegions({"regions": [low.to_bytes(), high.to_bytes()]}))
+
+    def move(self, region: str, server: str = "") -> None:
+        """To a server (its name, or its ``host,port``), or to any other."""
+        node = self._region(region)
+        target = self._server(server) if server else self._another(node)
+        data = {"regions": [node.info.to_bytes()], "target": str(target)}
+        self._change(lambda: MoveRegion(data))
+
+    def assign(self, region: str) -> None:
+        data = {"regions": [self._region(region).info.to_bytes()]}
+        self._change(lambda: AssignRegion(data))
+
+    def unassign(self, region: str) -> None:
+        data = {"regions": [self._region(region).info.to_bytes()]}
+        self._change(lambda: UnassignRegion(data))
+
+    def compaction_state(self, table: str) -> str:
+        nodes = self._enabled_nodes(canonical_table_name(table))
+        states = {state for part in self._ask(nodes, "compaction_states") for state in part}
+        states.discard("NONE")
+        return "MAJOR_AND_MINOR" if len(states) > 1 else states.pop() if states else "NONE"
+
+    def clear_block_cache(self, table: str) -> int:
+        return sum(self._ask(self._enabled_nodes(canonical_table_name(table)), "clear_block_cache"))
+
+    # -- operation ---------------------------------------------------------------------------------------
+
+    def cluster_status(self) -> ClusterStatus:
+        core = self._core
+        servers = core.servers
+        reports = servers.ask_all()
+        return ClusterStatus(
+            version=hyperbase.__version__,
+            cluster_id=core.coordination.cluster_id(),
+            master=str(self._name),
+            servers=tuple(
+                ServerStatus(
+                    str(server),
+                    tuple(region.status for region in report.regions),
+                    report.requests_per_second,
+                    report.used_memory_bytes,
+                    report.max_memory_bytes,
+                )
+                for server, report in sorted(reports.items())
+            ),
+            backup_masters=tuple(map(str, core.coordination.backup_masters())),
+            dead_servers=tuple(map(str, core.dead.under_recovery())),
+            regions_in_transition=tuple(self._in_transition()),
+        )
+
+    def _in_transition(self) -> list[str]:
+        catalog = self._core.catalog
+        out = []
+        for node in catalog.nodes():
+            if node.state is RegionState.OPEN or not catalog.wanted_open(node.info.table):
+                continue
+            where = f" on {node.holder}" if node.holder is not None else ""
+            out.append(
+                f"{node.info.region_name_text} {node.state.value}{where}: {node.reason or 'on its way'}"
+            )
+        return out
+
+    def procedures(self) -> list[dict[str, Any]]:
+        """Those under way, oldest first."""
+        return [
+            {
+                "number": procedure.number,
+                "kind": procedure.kind,
+                "about": procedure.describe(),
+                "step": procedure.step,
+                "since_ms": round(procedure.began * 1000),
+                "note": procedure.note,
+            }
+            for procedure in self._core.executor.running()
+        ]
+
+    def region_states(self, table: str) -> list[dict[str, Any]]:
+        """Each region's state, and where it is."""
+        name = canonical_table_name(table)
+        self._core.catalog.descriptor(name)
+        return [
+            {
+                "region": node.info.region_name,
+                "state": node.state.value,
+                "server": str(node.holder or ""),
+                "reason": node.reason,
+            }
+            for node in self._core.catalog.nodes(name)
+        ]
+
+    def servers(self) -> list[str]:
+        """Those alive."""
+        return [str(server) for server in self._core.servers.all()]
+
+    def switch(self, name: str, on: bool | None) -> bool:
+        if name not in self.switches:
+            raise IllegalArgumentException(f"no switch {name!r}: there are {', '.join(self.switches)}")
+        before = self.switches[name]
+        if on is not None:
+            self._core.store.set_switch(name, on)
+            self.switches[name] = on
+            if name == "compaction":
+                self._tell_all("switch_compactions", on)
+        return before
+
+    def roll_wal(self) -> None:
+        self._tell_all("roll_wal")
+
+    def metrics(self) -> dict[str, float]:
+        """The servers' own, added up."""
+        total: dict[str, float] = {}
+        for report in self._core.servers.ask_all().values():
+            for name, number in report.metrics.items():
+                total[name] = total.get(name, 0) + number
+        return total
+
+    # -- helpers -----------------------------------------------------------------------------------------
+
+    def _tell_all(self, name: str, *arguments: Any) -> None:
+        servers = self._core.servers
+        for answer in servers.command_all([(server, name, arguments) for server in servers.all()]):
+            if isinstance(answer, HBaseIOException):
+                raise answer
+
+    def _server(self, name: str) -> ServerName:
+        for server in self._core.servers.all():
+            if name in (str(server), server.address, f"{server.host},{server.port}"):
+                return server
+        raise IllegalArgumentException(f"there is no living server {name!r}: servers() names them")
+
+    def _another(self, node: Node) -> ServerName:
+        others = [server for server in self._core.servers.usable() if server != node.holder]
+        if not others:
+            raise DoNotRetryIOException("there is no other server to move the region to")
+        held = {server: len(self._core.catalog.held_by(server)) for server in others}
+        return min(others, key=lambda server: (held[server], server))
+
+    def _region(self, name: str) -> Node:
+        """By full or encoded name."""
+        found = self._core.catalog.node(name)
+        if found is not None:
+            return found
+        for node in self._core.catalog.nodes():
+            if name in (node.info.region_name_text, node.info.region_name.decode("utf-8", "replace")):
+                return node
+        raise UnknownRegionException(f"{name}: no region has this name or encoded name")
+
+    def _nodes_of(self, name: str) -> list[Node]:
+        """The regions of a table, or the one region of that name."""
+        try:
+            return [self._region(name)]
+        except UnknownRegionException:
+            return self._enabled_nodes(canonical_table_name(name))
+
+    def _enabled_nodes(self, table: str) -> list[Node]:
+        if table == META_TABLE:
+            return [self._core.catalog.meta]
+        if self._core.catalog.state(table) == DISABLED:
+            raise TableNotEnabledException(f"{table} is disabled.")
+        return self._core.catalog.nodes(table)
+
+    def _ask(self, nodes: Sequence[Node], name: str, *arguments: Any) -> list[Any]:
+        """A command about regions, to the servers that have them; an answer for each server."""
+        groups: dict[ServerName, list[bytes]] = {}
+        for node in nodes:
+            if node.server is not None and node.state is RegionState.OPEN:
+                groups.setdefault(node.server, []).append(node.info.id16)
+        answers = self._core.servers.command_all(
+            [(server, name, (ids, *arguments)) for server, ids in groups.items()]
+        )
+        for answer in answers:
+            if isinstance(answer, HBaseIOException):
+                raise answer
+        return answers
+
+    def _on_regions(self, name: str, command: str, *arguments: Any) -> None:
+        """Have it done to every region, wherever it goes meanwhile."""
+        done: set[str] = set()
+        while True:
+            nodes = [node for node in self._nodes_of(name) if node.info.encoded_name not in done]
+            if not nodes:
+                return
+            self._core.check()
+            progress = self._once(nodes, command, arguments, done)
+            if not progress:
+                self._core.dead.wait(0.1)
+
+    def _once(self, nodes: Sequence[Node], command: str, arguments: Any, done: set[str]) -> bool:
+        groups: dict[ServerName, list[Node]] = {}
+        for node in nodes:
+            if node.server is not None and node.state is RegionState.OPEN:
+                groups.setdefault(node.server, []).append(node)
+            elif node.state in (RegionState.CLOSED, RegionState.FAILED_OPEN):
+                done.add(node.info.encoded_name)  # it is served nowhere: there is nothing in memory
+        before = len(done)
+        calls = [
+            (server, command, ([n.info.id16 for n in group], *arguments)) for server, group in groups.items()
+        ]
+        for group, answer in zip(groups.values(), self._core.servers.command_all(calls), strict=True):
+            if isinstance(answer, HBaseIOException):
+                if isinstance(answer, DoNotRetryIOException):
+                    raise answer
+                continue
+            for node, outcome in zip(group, answer, strict=True):
+                if isinstance(outcome, NotServingRegionException):
+                    continue  # it moved, split or merged
+                if isinstance(outcome, HBaseIOException):
+                    raise outcome
+                done.add(node.info.encoded_name)
+        return len(done) > before
+
+
+def _refuse_meta(table: str, verb: str) -> None:
+    if table == META_TABLE:
+        raise ConstraintException(f"{META_TABLE} is the store's own table: it cannot be {verb}")
