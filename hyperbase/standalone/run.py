@@ -24,8 +24,9 @@ import hyperbase
 from hyperbase.common.config import ServerConfig, Settings
 from hyperbase.common.errors import HBaseIOException, StoreFormatException, StoreLockedException
 from hyperbase.common.logs import set_up_logging
+from hyperbase.common.process.identity import process_identity
 from hyperbase.standalone.process import tune_process
-from hyperbase.standalone.server_file import ServerFile, process_identity, read_server_file
+from hyperbase.standalone.server_file import ServerFile, read_server_file
 
 if TYPE_CHECKING:
     from hyperbase.standalone.server import StandaloneServer
