@@ -193,9 +193,7 @@ class RegionServer:
             except PleaseHoldException as error:
                 reason = str(error)
             if time.monotonic() - told >= WAITING_TOLD_S:
-                logger.info(
-                    "waiting for a master to start the cluster zookeeper=%s: %s", self.location, reason
-                )
+                logger.info("waiting for the cluster to start zookeeper=%s reason=%s", self.location, reason)
                 told = time.monotonic()
         raise ServerStoppedException("the server was stopped before its cluster had started")
 

@@ -243,7 +243,7 @@ def test_servers_end_with_their_cluster(master: SmallMaster, start: Start) -> No
     assert one.wait() == 0
     assert 'stopping reason="the cluster ends"' in one.log
     waiting = start(wait=False)
-    wait_for(lambda: "waiting for a master to start the cluster" in waiting.log)
+    wait_for(lambda: "waiting for the cluster to start" in waiting.log)
     master.coordination.set_cluster_up("later")
     waiting.wait_until_ready()
     waiting.signal(signal.SIGTERM)
