@@ -98,8 +98,10 @@ class ActiveMaster:
         config: StoreConfig,
         coordination: ZooKeeperCoordination,
         on_end: Callable[[str], None],
+        version: str = "",
     ) -> None:
         self.name = name
+        self._version = version
         self._fs = fs
         self._config = config
         self._coordination = coordination
@@ -165,7 +167,7 @@ class ActiveMaster:
         )
         self.core.executor = Executor(self.core, store, locks, check)
         switches = dict.fromkeys(SWITCHES, True) | store.switches()
-        self.backend = ClusterBackend(self.core, self.name, switches)
+        self.backend = ClusterBackend(self.core, self.name, switches, self._version)
 
     def _dead_servers(self) -> list[ServerName]:
         """Servers that left something behind and are not alive."""

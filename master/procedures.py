@@ -127,7 +127,7 @@ class Executor:
                 known = self._by_key.get(key)
                 if known is not None:
                     return known
-                procedure.data["key"] = list(key)
+                procedure.data["asked"] = list(key)
                 self._by_key[key] = procedure
             self._number(procedure)
         try:
@@ -161,7 +161,7 @@ class Executor:
             procedure = Procedure.restore(stored)
             procedure.core = self._core
             self._last = max(self._last, procedure.number)
-            key = procedure.data.get("key")
+            key = procedure.data.get("asked")
             with self._lock:
                 if key is not None:
                     self._by_key[(key[0], key[1])] = procedure
@@ -254,7 +254,7 @@ class Executor:
 
     def _record_end(self, procedure: Procedure, error: Exception | None) -> None:
         """What a client asked for is kept with its outcome: the client may ask the next master again."""
-        if "key" not in procedure.data:
+        if "asked" not in procedure.data:
             self._store.remove(procedure.number)
             return
         procedure.step = DONE

@@ -8,6 +8,7 @@ Threads: every method may be called from any.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from hyperbase.common.errors import PleaseHoldException
@@ -97,10 +98,18 @@ class LocalCoordination:
 
 
 def registry_answer(coordination: Coordination) -> dict[str, Any]:
-    """What REGISTRY answers: everything a client needs to find the rest."""
+    """What REGISTRY answers: all that a client needs to find the rest. Without a master reads go on."""
     return {
         "cluster_id": coordination.cluster_id(),
-        "master": str(coordination.active_master()),
-        "meta": str(coordination.meta_location()),
+        "master": _name(coordination.active_master),
+        "meta": _name(coordination.meta_location),
         "servers": [str(server) for server in coordination.servers()],
     }
+
+
+def _name(of: Callable[[], ServerName]) -> str:
+    """The server's, or nothing while there is none."""
+    try:
+        return str(of())
+    except PleaseHoldException:
+        return ""

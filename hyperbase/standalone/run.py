@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import hyperbase
 from hyperbase.common.config import ServerConfig, Settings
 from hyperbase.common.errors import HBaseIOException, StoreFormatException, StoreLockedException
+from hyperbase.common.process.identity import process_identity
 from hyperbase.common.process.life import (
     CLEAN,
     FAILED,
@@ -29,7 +30,7 @@ from hyperbase.common.process.life import (
     set_up_log,
 )
 from hyperbase.common.process.tuning import tune_process
-from hyperbase.standalone.server_file import ServerFile, process_identity, read_server_file
+from hyperbase.standalone.server_file import ServerFile, read_server_file
 
 if TYPE_CHECKING:
     from hyperbase.standalone.server import StandaloneServer

@@ -18,10 +18,11 @@ import pytest
 import hyperbase
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import StoreFormatException, StoreLockedException
+from hyperbase.common.process.identity import process_identity
 from hyperbase.common.process.life import ServerStartError, is_loopback
 from hyperbase.common.region_info import META_REGION
 from hyperbase.standalone.run import run
-from hyperbase.standalone.server_file import SERVER_FILE, ServerFile, process_identity, read_server_file
+from hyperbase.standalone.server_file import SERVER_FILE, ServerFile, read_server_file
 from tests.support.service import Server, environment, hyperbase_command
 
 DATA = "hyperbase-data"  # the default directory

@@ -63,8 +63,8 @@ class ServerConfig(CheckedSettings):
     # process with all roles needs none. HBase hbase.zookeeper.quorum.
     zookeeper_url: str = ""
     # Seconds without a sign of life after which others take over what a server holds. HBase
-    # zookeeper.session.timeout: 90; a recovery is to begin sooner, and a lapse of ZooKeeper makes clients
-    # wait, nothing else.
+    # zookeeper.session.timeout: 90; a recovery is to begin sooner, and a lapse of ZooKeeper only makes
+    # clients wait.
     zookeeper_session_timeout_s: float = 10.0
     # ZooKeeper's tick in seconds (its tickTime), never less than the ensemble's: leases end so much earlier.
     # ZooKeeper tickTime: 2000 ms.

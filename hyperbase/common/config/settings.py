@@ -49,7 +49,9 @@ DEFAULT = "default"
 _PATHS = frozenset({"data_dir", "log_file"})
 _PREFIX = "HYPERBASE_"
 _LOG_VARIABLE = "HYPERBASE_LOG"  # a log level for every command; HYPERBASE_SERVER_LOG_LEVEL goes before it
-_OTHER_VARIABLES = frozenset({_LOG_VARIABLE, "HYPERBASE_STORE", "HYPERBASE_TRACEBACK"})
+_OTHER_VARIABLES = frozenset(
+    {_LOG_VARIABLE, "HYPERBASE_STORE", "HYPERBASE_TRACEBACK", "HYPERBASE_SESSION_FILE"}
+)
 _LOOKS_LIKE = 0.85  # difflib's ratio from which a variable of no section is taken for a misspelt one
 
 
