@@ -12,7 +12,7 @@ import pytest
 from hyperbase import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import ConnectionLostException
-from hyperbase.common.model import Scan
+from hyperbase.common.model import Durability, Scan
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.rpc.connection import RpcConnection
 from hyperbase.common.rpc.server import RpcServer
@@ -23,6 +23,8 @@ from tests.support.standalone import ServerThread
 from tests.support.waiting import fault_lasts, wait_for
 from tests.support.wire_client import WireClient
 from tests.unit.test_rpc_connection import LIMITS, Transport, request, serve
+
+SYNC = int(Durability.SYNC_WAL)
 
 
 class Gate:
@@ -201,7 +203,7 @@ def test_answers_over_sockets_come_late_and_none_is_lost(served: tuple[ServerThr
         gate.shut = True
         rows = [b"r%d" % number for number in range(20)]
         ids = [
-            client.send(Method.PUT_ROWS, [(info.id16, ((b"f:q",),), ((row, 0, (b"v",)),), None)], None, 2)
+            client.send(Method.PUT_ROWS, [(info.id16, ((b"f:q",),), ((row, 0, (b"v",)),), None)], None, SYNC)
             for row in rows
         ]
         client.socket.settimeout(0.3)
@@ -224,7 +226,7 @@ def test_a_scan_makes_no_more_chunks_while_the_gate_is_shut(served: tuple[Server
         rows = tuple((b"r%04d" % number, 0, (bytes(50_000),)) for number in range(1000))
         for begin in range(0, 1000, 100):
             client.call(
-                Method.PUT_ROWS, [(info.id16, ((b"f:q",),), rows[begin : begin + 100], None)], None, 2
+                Method.PUT_ROWS, [(info.id16, ((b"f:q",),), rows[begin : begin + 100], None)], None, SYNC
             )
         gate.shut = True
         call_id = client.send(Method.SCAN, info.id16, encode_scan(Scan()), 1000)

@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 READY = "ready"  # the last line that a server announces
-CLEAN, FAILED = 0, 1  # exit codes
+CLEAN, FAILED, LOST = 0, 1, 4  # exit codes; the last: a cluster's server lost its lease or its log
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
 
 _BIND_HINTS = {
-    errno.EADDRINUSE: "another program listens there; choose another port with --port, or 0 for any free one",
-    errno.EACCES: "ports below 1024 are the system's; choose another with --port",
+    errno.EADDRINUSE: "another program listens there; choose another port with {flag}, or 0 for any free one",
+    errno.EACCES: "ports below 1024 are the system's; choose another with {flag}",
     errno.EADDRNOTAVAIL: "this machine has no such address; choose one of its own with --bind",
 }
 
@@ -136,14 +136,14 @@ def advertised_host(config: ServerConfig, listening_on: str) -> str:
     return socket.gethostname() if listening_on in EVERY_ADDRESS else listening_on
 
 
-def bind_problem(bind: str, port: int, error: OSError | UnicodeError) -> str:
-    """Why a server cannot listen, and what to do."""
+def bind_problem(bind: str, port: int, error: OSError | UnicodeError, *, flag: str = "--port") -> str:
+    """Why a server cannot listen, and what to do; ``flag`` chooses the port."""
     code = (isinstance(error, OSError) and error.errno) or 0
     if isinstance(error, (socket.gaierror, UnicodeError)):  # UnicodeError: a host name that cannot be one
         reason = _BIND_HINTS[errno.EADDRNOTAVAIL]
     else:
         reason = _BIND_HINTS.get(code) or (os.strerror(code) if code > 0 else str(error))
-    return f"cannot listen on {bind} port {port}: {reason}"
+    return f"cannot listen on {bind} port {port}: {reason.replace('{flag}', flag)}"
 
 
 def reach(host: str) -> str:
