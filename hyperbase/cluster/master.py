@@ -1,8 +1,8 @@
 """A master: stands by until it holds the lock in ZooKeeper, then leads the cluster.
 
-Start: ZooKeeper → the root, which the first master makes → listen → stand by, or lead. A master that stands by
-answers where things are (REGISTRY) and refers everything else to the active one. With its lease or its session
-lost the process ends at once; another master goes on with what it had begun.
+Start: listen → the root, which the first master makes → ZooKeeper → stand by, or lead. A master that stands
+by answers where things are (REGISTRY) and refers everything else to the active one. With its lease or its
+session lost the process ends at once; another master goes on with what it had begun.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import hyperbase
 from hyperbase.cluster.health import HealthEndpoint
 from hyperbase.cluster.joining import connected
 from hyperbase.cluster.registry import ClusterRegistry
-from hyperbase.cluster.root import SharedRoot, make_root
+from hyperbase.cluster.root import LOCK_FILE, SharedRoot, make_root
 from hyperbase.common.authorization import allow_all
 from hyperbase.common.config import ServerConfig
-from hyperbase.common.errors import HBaseIOException, PleaseHoldException
+from hyperbase.common.errors import HBaseIOException, MasterNotRunningException
 from hyperbase.common.process.life import ServerStartError, advertised_host, bind_problem, in_thread
 from hyperbase.common.rpc.server import RpcLimits, RpcServer
 from hyperbase.common.server_name import ServerName
@@ -31,7 +31,6 @@ from hyperbase.common.zookeeper.lease import LeaseState
 from hyperbase.common.zookeeper.location import ZooKeeperLocation
 from hyperbase.common.zookeeper.session import ZooKeeperSession
 from master.active import ActiveMaster, claim_identity
-from master.locks import MasterStoppingException
 from master.service import MasterService
 from regionserver.server.region_service import priority_of
 from regionserver.server.work import Completions, WorkPool
@@ -51,7 +50,9 @@ class _ActiveOnly:
     def __getattr__(self, name: str) -> Any:
         active = self._master.active
         if active is None:
-            raise PleaseHoldException(f"{self._master.name} is not the active master: ask that one, or wait")
+            raise MasterNotRunningException(
+                f"{self._master.name} is not the active master: ask that one, or wait"
+            )
         active.check()
         return getattr(active.backend, name)
 
@@ -140,6 +141,7 @@ class Master:
         config = self.config
         fs = make_root(config.data_dir)
         cluster_id = claim_identity(fs)
+        fs.create_if_absent(LOCK_FILE, b"")
         self._session = session = connected(config, self.location, self._stopping)
         self._coordination = coordination = ZooKeeperCoordination(
             session, self.location.root, writer=f"master:{self.name.port}", tick_s=config.zookeeper_tick_s
@@ -165,9 +167,7 @@ class Master:
         assert self._root is not None
         try:
             logger.info("master stands by server=%s", self.name)
-            if not coordination.wait_to_be_master(
-                self.name, stop=self._stopping, info_port=self.info_port
-            ):
+            if not coordination.wait_to_be_master(self.name, stop=self._stopping, info_port=self.info_port):
                 if not self._stopping.is_set():
                     self._end("its ZooKeeper session has ended")
                 return
@@ -180,11 +180,10 @@ class Master:
                 self._end,
                 hyperbase.__version__,
             )
-            self._starting = active
             active.start()
             self.active = active
             self._cluster_up = coordination.watch_cluster_up(self._cluster_changed)
-        except MasterStoppingException as error:
+        except MasterNotRunningException as error:
             if not self._stopping.is_set():
                 self._end(f"another master is active: {error}")
         except (HBaseIOException, OSError) as error:
