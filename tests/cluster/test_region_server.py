@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import hyperbase
@@ -21,6 +22,7 @@ from hyperbase.common.model import Durability, Scan
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.common.wire.command_codec import Order, ServerReport
 from hyperbase.common.wire.messages import Method
+from regionserver.region.check import report_store
 from tests.cluster.conftest import Join
 from tests.support.region_servers import CLUSTER_ID, RegionServerProcess, SmallMaster
 from tests.support.service import hyperbase_command
@@ -109,7 +111,9 @@ def test_regions_are_opened_and_served_to_ordinary_clients(master: SmallMaster, 
                 batch.put(row, {b"f:q": row})
         assert table.row(b"b1") == {b"f:q": b"b1"}
         assert [row for row, _ in table.scan()] == [b"a1", b"b1", b"c1", b"c2"]
-        assert table.increment(b"n", {b"f:n": 2}) == {b"f:n": 2} or table.row(b"n")
+        loaded = pa.table({"row": [b"a3", b"b3", b"c3"], "f:q": [b"1", b"2", b"3"]})
+        assert table.put_arrow(loaded, "row") == 3
+        assert table.row(b"b3") == {b"f:q": b"2"}
     report: ServerReport = master.command(one.name, "report")
     assert [held.info for held in report.regions if held.info.table == "t"] == [infos[0], infos[2]]
     assert report.metrics["regionCount"] == 2
@@ -234,6 +238,30 @@ def test_a_clean_end_leaves_nothing_to_replay(master: SmallMaster, start: Start)
     master.command(two.name, "shut_down")
     assert two.wait() == 0
     assert not master.fs.exists(f"WALs/{two.name}")
+    report = report_store(str(master.root))
+    assert (report.problems, report.segment_count > 1) == ([], True)
+    assert rows_of(str(master.root)) == found  # a store like any other
+
+
+def test_a_stop_while_zookeeper_is_cut_off_leaves_the_log_to_others(
+    master: SmallMaster, start: Start, zookeeper: ZooKeeperServer
+) -> None:
+    proxy = CutProxy(zookeeper.port)
+    server = start(quorum=proxy.quorum, timeout_s=4)
+    master.open(server.name, [REGION], TABLE)
+    with WireClient(server.port) as client:
+        put(client, REGION, b"a")
+    proxy.cut()
+    wait_for(lambda: server.health()["state"] == "suspended")
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: server.name not in master.coordination.servers())
+    proxy.heal()  # it hears that it is too late
+    assert server.wait() == 4
+    log = master.recover(server.name)
+    heir = start()
+    (opened,) = master.open(heir.name, [REGION], TABLE, (log,))
+    assert opened == 2
+    proxy.close()
 
 
 def test_servers_end_with_their_cluster(master: SmallMaster, start: Start) -> None:
