@@ -82,7 +82,7 @@ def claim_identity(fs: FileSystem) -> str:
     return cluster_id
 
 
-_OWN = {"LOCK", "HOST", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
+_OWN = {"LOCK", "HOST", "ZOOKEEPER", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
 
 
 class ActiveMaster:
