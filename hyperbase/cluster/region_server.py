@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import hyperbase
 from hyperbase.cluster.gate import LeaseGate
 from hyperbase.cluster.health import HealthEndpoint
+from hyperbase.cluster.joining import connected
 from hyperbase.cluster.registry import ClusterRegistry
 from hyperbase.cluster.root import OwnLog, SharedRoot
 from hyperbase.common.authorization import allow_all
@@ -49,9 +50,7 @@ from regionserver.server.serving import Serving
 
 logger = logging.getLogger(__name__)
 
-FIRST_ANSWER_S = 30.0  # ZooKeeper's, or the server does not start
 WAITING_TOLD_S = 10.0  # how often a server says that it waits for the cluster to start
-_FIRST_TRY_S = 3.0  # then it is looked whether the server is to stop
 _LOOK_AGAIN_S = 0.2
 
 
@@ -143,7 +142,7 @@ class RegionServer:
     def _join(self) -> None:
         """In a thread: everything that waits for others or for the disk."""
         config, name = self.config, self.name
-        self._session = session = self._connected()
+        self._session = session = connected(config, self.location, self._stopping)
         self._coordination = coordination = ZooKeeperCoordination(
             session,
             self.location.root,
@@ -165,21 +164,6 @@ class RegionServer:
             check_owner=self.gate.check_owner,
         )
         self._engine.start()
-
-    def _connected(self) -> ZooKeeperSession:
-        """A session, if ZooKeeper answers in time."""
-        until = time.monotonic() + FIRST_ANSWER_S
-        while True:
-            session = ZooKeeperSession(
-                self.location.quorum, timeout_s=self.config.zookeeper_session_timeout_s
-            )
-            try:
-                return session.start(_FIRST_TRY_S)
-            except PleaseHoldException:
-                if self._stopping.is_set():
-                    raise ServerStoppedException("the server was stopped before ZooKeeper answered") from None
-                if time.monotonic() >= until:
-                    raise
 
     def _wait_for_cluster(self, coordination: ZooKeeperCoordination) -> str:
         """The cluster's id, once a master has started it."""

@@ -34,6 +34,28 @@ _MOUNTS = "/proc/self/mountinfo"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
+def make_root(directory: str) -> LocalFileSystem:
+    """The root as a master finds or makes it: a directory with a lock to share.
+
+    Raises:
+        ServerStartError: it cannot be made, is on a network, or was not closed by a store in one process.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except FileExistsError:
+        raise ServerStartError(f"{directory} is a file: the root must be a directory") from None
+    except OSError as error:
+        raise ServerStartError(f"the root {directory} cannot be made: {error.strerror}") from error
+    refuse_network_file_system(directory)
+    fs = LocalFileSystem(directory)
+    if list_segments(fs, WAL_DIRECTORY):
+        raise ServerStartError(
+            f"{directory} has the log of a store in one process, which was not closed: open it there and "
+            "close it (hyperbase start, then hyperbase stop), then start the cluster"
+        )
+    return fs
+
+
 class SharedRoot:
     """A process's hold on the root, from ``join`` to ``leave``."""
 

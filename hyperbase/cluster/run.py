@@ -1,4 +1,4 @@
-"""The life of a region server process: start, announce, wait for a reason to stop, stop."""
+"""The life of a master or region server process: start, announce, wait for a reason to stop, stop."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import hyperbase
+from hyperbase.cluster.master import Master
 from hyperbase.cluster.region_server import RegionServer
 from hyperbase.common.config import ServerConfig, Settings
 from hyperbase.common.config.settings import DEFAULT
@@ -29,10 +30,32 @@ from hyperbase.common.process.life import (
     set_up_log,
 )
 from hyperbase.common.process.tuning import tune_process
+from hyperbase.common.server_name import ServerName
+from hyperbase.common.zookeeper.location import ZooKeeperLocation
 
 logger = logging.getLogger(__name__)
 
 REGION_SERVER_PORT = 16_020  # HBase hbase.regionserver.port
+MASTER_INFO_PORT = 16_010  # HBase hbase.master.info.port
+
+
+class Member(Protocol):
+    """A process of a cluster."""
+
+    address: tuple[str, int]
+    location: ZooKeeperLocation
+
+    @property
+    def name(self) -> ServerName: ...
+
+    @property
+    def endpoints(self) -> dict[str, str]: ...
+
+    async def start(self) -> None: ...
+
+    def give_up(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 def run_region_server(settings: Settings, announce: Callable[[str], None]) -> int:
@@ -48,18 +71,33 @@ def run_region_server(settings: Settings, announce: Callable[[str], None]) -> in
     config = resolved(settings.server)
     if settings.sources["server.port"] == DEFAULT:
         config = replace(config, port=REGION_SERVER_PORT)
+    return _run("region server", config, announce, RegionServer)
+
+
+def run_master(settings: Settings, announce: Callable[[str], None]) -> int:
+    """Stand by and lead until a signal comes, or the cluster ends; as ``run_region_server``."""
+    config = resolved(settings.server)
+    if settings.sources["server.info_port"] == DEFAULT:
+        config = replace(config, info_port=MASTER_INFO_PORT)
+    return _run("master", config, announce, Master)
+
+
+Make = Callable[[ServerConfig, Callable[[str], None], Callable[[str], NoReturn]], Member]
+
+
+def _run(what: str, config: ServerConfig, announce: Callable[[str], None], make: Make) -> int:
     if not config.zookeeper_url:
-        raise ServerStartError("a region server needs to know its cluster: --zookeeper zk://host:2181/root")
+        raise ServerStartError(f"a {what} needs to know its cluster: --zookeeper zk://host:2181/root")
     set_up_log(config)
     tune_process()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_serve(config, announce))
+        return runner.run(_serve(config, announce, make))
 
 
-async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> int:
+async def _serve(config: ServerConfig, announce: Callable[[str], None], make: Make) -> int:
     began = time.monotonic()
     stop = Stop(asyncio.get_running_loop())
-    server = RegionServer(config, stop.request, end_at_once)
+    server = make(config, stop.request, end_at_once)
     if not await _started(server, stop, config):
         return CLEAN
     logger.info(
@@ -86,7 +124,7 @@ async def _serve(config: ServerConfig, announce: Callable[[str], None]) -> int:
     return CLEAN
 
 
-async def _started(server: RegionServer, stop: Stop, config: ServerConfig) -> bool:
+async def _started(server: Member, stop: Stop, config: ServerConfig) -> bool:
     """Whether the server started; False: it was stopped before."""
     starting = asyncio.ensure_future(server.start())
     stopped = asyncio.ensure_future(stop.wait())

@@ -15,8 +15,8 @@ from hyperbase.common.errors import PleaseHoldException
 from hyperbase.common.server_name import ServerName
 
 
-class Whereabouts(Protocol):
-    """What REGISTRY tells."""
+class Places(Protocol):
+    """What clients ask of it."""
 
     def cluster_id(self) -> str:
         """The store's identity, the same for its whole life."""
@@ -31,8 +31,8 @@ class Whereabouts(Protocol):
         """Raises PleaseHoldException while it is served nowhere."""
 
 
-class Coordination(Whereabouts, Protocol):
-    """What roles and clients ask of it."""
+class Coordination(Places, Protocol):
+    """What roles ask of it, too."""
 
     def register_server(self, server: ServerName) -> None:
         """A region server is up; it stays registered as long as it lives."""
@@ -101,7 +101,7 @@ class LocalCoordination:
         return meta
 
 
-def registry_answer(coordination: Whereabouts) -> dict[str, Any]:
+def registry_answer(coordination: Places) -> dict[str, Any]:
     """What REGISTRY answers: all that a client needs to find the rest. Without a master reads go on."""
     return {
         "cluster_id": coordination.cluster_id(),
