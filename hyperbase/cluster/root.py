@@ -170,8 +170,8 @@ def _hold(fs: LocalFileSystem, directory: str, zookeeper: ZooKeeperLocation) -> 
             return lock
         lock.release()
         raise ServerStartError(
-            f"{directory} is in use by the processes of {theirs}: two clusters must not share a root, and the "
-            f"processes of one name it in the same words ({zookeeper} was given)"
+            f"{directory} is in use by the processes of {theirs}: two clusters must not share a root, and "
+            f"the processes of one name it in the same words ({zookeeper} was given)"
         )
 
 
