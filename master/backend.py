@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hyperbase
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED
 from hyperbase.common.cluster_status import ClusterStatus, ServerStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
@@ -55,8 +54,9 @@ from master.table_procedures import (
 class ClusterBackend:
     """See the module. Methods block their thread."""
 
-    def __init__(self, core: Core, name: ServerName, switches: dict[str, bool]) -> None:
+    def __init__(self, core: Core, name: ServerName, switches: dict[str, bool], version: str) -> None:
         self._core = core
+        self._version = version
         self._name = name
         self.switches = switches
 
@@ -231,7 +231,7 @@ class ClusterBackend:
         servers = core.servers
         reports = servers.ask_all()
         return ClusterStatus(
-            version=hyperbase.__version__,
+            version=self._version,
             cluster_id=core.coordination.cluster_id(),
             master=str(self._name),
             servers=tuple(

@@ -19,6 +19,8 @@ from hyperbase.cli import (
     export_command,
     import_command,
     inspect_commands,
+    master_command,
+    region_server_command,
     server_commands,
     shell_command,
 )
@@ -69,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     inspect_commands.add_parsers(subparsers)
     server_commands.add_parsers(subparsers)
     cluster_commands.add_parser(subparsers)
+    master_command.add_parsers(subparsers)
+    region_server_command.add_parser(subparsers)
     config_command.add_parser(subparsers)
     shell_command.add_parser(subparsers)
     return parser

@@ -136,12 +136,22 @@ def test_a_recovery_takes_the_znode_first_and_the_server_ends(join: Join) -> Non
     assert master.remove_znode_of(A).wait_s == 0
 
 
+def test_who_is_taken_for_dead_before_it_has_registered_does_not_become_alive(join: Join) -> None:
+    master, server = join(), join()
+    assert master.remove_znode_of(A).wait_s == 0
+    with pytest.raises(LeaseLostException, match="taken for dead before it had registered"):
+        server.lease_server(A)
+    assert master.servers() == []
+    assert master.remove_znode_of(A).wait_s == 0
+    assert master.removed_servers() == [A]
+
+
 def test_an_old_mark_does_not_protect_a_znode(join: Join) -> None:
     master, server = join(), join()
     server.register_server(A)
     master.remove_znode_of(A)
-    other = join()
-    other.register_server(A)
+    path = master.paths.server(A)  # it registered, and has not looked for a mark yet
+    join().session.create(path, b"", ephemeral=True)
     assert master.remove_znode_of(A).wait_s >= 10
     assert master.servers() == []
 

@@ -38,6 +38,8 @@ FLAGS: Mapping[str, str] = {
     "server.rest_port": "--rest-port",
     "server.thrift_port": "--thrift-port",
     "server.console_port": "--console-port",
+    "server.zookeeper_url": "--zookeeper",
+    "server.info_port": "--info-port",
     "server.log_level": "--log-level",
     "server.log_format": "--log-format",
     "server.log_file": "--log-file",

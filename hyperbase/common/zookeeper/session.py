@@ -57,6 +57,8 @@ from hyperbase.common.zookeeper.lease import (
 )
 
 logger = logging.getLogger(__name__)
+_kazoo_logger = logging.getLogger(f"{__name__}.kazoo")
+_kazoo_logger.setLevel(logging.WARNING)  # what it calls information is of use to nobody who reads our log
 T = TypeVar("T")
 
 SESSION_FILE_VARIABLE = "HYPERBASE_SESSION_FILE"
@@ -116,7 +118,7 @@ class ZooKeeperSession:
                 max_delay=RETRY_DELAY_MAX_S / 1.4,  # and up to 0.4 of it are added by chance
                 sleep_func=self._handler.sleep_func,
             ),
-            logger=logging.getLogger(f"{__name__}.kazoo"),
+            logger=_kazoo_logger,
         )
         self._invoke = self._client._connection._invoke
         self._client._connection._invoke = self._watched_invoke
