@@ -26,7 +26,7 @@ from hyperbase.common.zookeeper.session import SESSION_FILE_VARIABLE, end_noted_
 logger = logging.getLogger(__name__)
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0  # before a dead process is started again
-STEADY_S = 5.0  # that it has to serve for its next death to count as the first
+STEADY_S = 1.0  # that it has to serve for its next death to count as the first
 SESSION_END_S = 5.0
 LOG_FILE_VARIABLE = "HYPERBASE_SERVER_LOG_FILE"
 _READY = "ready"
@@ -168,7 +168,7 @@ class Supervised:
         if self._child is not None:
             self.exit_code = self._child.wait()
             self._child = None
-        if self.record.role != ZOOKEEPER:
+        if self.record.role != ZOOKEEPER and self.exit_code != 0:  # else it has ended its session itself
             threading.Thread(
                 target=_end_session, args=(self._layout, self.label, pid), name="end-session", daemon=True
             ).start()

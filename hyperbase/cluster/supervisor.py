@@ -2,7 +2,7 @@
 
 start      ZooKeeper → masters and region servers, all at the same time → ready, when everything is
 death      the dead process's ZooKeeper session is ended; it is started again after 1 s, on the port it had.
-           The pause doubles up to 30 s while a process dies within 5 s of being ready
+           The pause doubles up to 30 s while a process dies within 1 s of being ready
 stop       the flag ``running`` goes → region servers → standby masters → the active one → ZooKeeper, by
            SIGTERM; what has not ended after ``STOP_S`` gets SIGKILL
 
