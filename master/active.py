@@ -129,6 +129,7 @@ class ActiveMaster:
         self._build(zookeeper_is_new)
         core = self.core
         self._watch = self._coordination.watch_servers(core.servers.set_alive)
+        core.dead.adopt_embedded_log()
         core.servers.wait_for_one()
         reports = core.servers.ask_all()
         self._seal(self._dead_servers())
