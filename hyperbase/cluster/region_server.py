@@ -153,7 +153,7 @@ class RegionServer:
         )
         cluster_id = self._wait_for_cluster(coordination)
         self._registry = ClusterRegistry(coordination)
-        self._root = SharedRoot.join(config.data_dir, cluster_id, coordination.servers)
+        self._root = SharedRoot.join(config.data_dir, cluster_id, self.location, coordination.servers)
         try:
             self._begin_log(self._root.fs)
         except HBaseIOException:
