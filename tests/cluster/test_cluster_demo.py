@@ -1,4 +1,4 @@
-"""``hyperbase cluster demo``, with less data: the whole product from start to stop, and two deaths in between."""
+"""``hyperbase cluster demo``, with less data: a cluster from start to stop, and two deaths in between."""
 
 from __future__ import annotations
 
