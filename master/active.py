@@ -28,7 +28,7 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.server_name import ServerName
-from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
+from hyperbase.common.zookeeper.coordination import Watch, ZooKeeperCoordination
 from master.assignment import Assignment
 from master.backend import ClusterBackend
 from master.catalog import MasterCatalog, Node
@@ -50,6 +50,7 @@ FORMAT_VERSION = 1  # Persisted: numbers are never reused.
 SETTLE_S, SETTLE_MAX_S = 1.0, 10.0  # for more region servers, before regions are spread over them
 PROBE_S = 0.3  # between looks whether a living server's process is gone
 REPORT_S = 2.0
+SPLIT_AGAIN_S = 60.0  # a region that could not be split, one of a single row, is not asked all the time
 RETRY_FAILED_S = 60.0
 
 
@@ -81,7 +82,7 @@ def claim_identity(fs: FileSystem) -> str:
     return cluster_id
 
 
-_OWN = {"LOCK", "HOST", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
+_OWN = {"LOCK", "HOST", "ZOOKEEPER", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
 
 
 class ActiveMaster:
@@ -113,6 +114,8 @@ class ActiveMaster:
         self._recovering_lock = threading.Lock()
         self._ready = False  # deaths are recorded before, and dealt with by the start
         self._threads: list[threading.Thread] = []
+        self._tried: dict[str, float] = {}  # automatic splits: when
+        self._watch: Watch | None = None  # of living servers
         self.core: Core
         self.backend: ClusterBackend
 
@@ -361,7 +364,9 @@ class ActiveMaster:
                     and node is not None
                     and str(node.server) == report.server
                     and core.locks.owner_of(held.info) is None
+                    and self._tried.get(held.info.encoded_name, 0.0) < time.monotonic() - SPLIT_AGAIN_S
                 ):
+                    self._tried[held.info.encoded_name] = time.monotonic()
                     data = {"regions": [held.info.to_bytes()], "key": None, "forced": False}
                     self._submit(SplitRegion(data))
 
@@ -396,6 +401,8 @@ class ActiveMaster:
 
     def _halt(self) -> None:
         self._stop.set()
+        if self._watch is not None:
+            self._watch.close()
         if not hasattr(self, "core"):
             return
         self.core.executor.stop()

@@ -12,6 +12,7 @@ elsewhere.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import threading
@@ -47,6 +48,7 @@ from regionserver.server.region_commands import RegionCommands
 from regionserver.server.region_service import priority_of
 from regionserver.server.served_tables import ServedTable
 from regionserver.server.serving import Serving
+from regionserver.storage.filesystem import FileSystem
 
 logger = logging.getLogger(__name__)
 
@@ -141,19 +143,31 @@ class RegionServer:
 
     def _join(self) -> None:
         """In a thread: everything that waits for others or for the disk."""
-        config, name = self.config, self.name
+        config = self.config
         self._session = session = connected(config, self.location, self._stopping)
         self._coordination = coordination = ZooKeeperCoordination(
             session,
             self.location.root,
-            writer=f"regionserver:{name.port}",
+            writer=f"regionserver:{self.name.port}",
             tick_s=config.zookeeper_tick_s,
         )
         cluster_id = self._wait_for_cluster(coordination)
         self._registry = ClusterRegistry(coordination)
-        self._root = SharedRoot.join(config.data_dir, cluster_id, coordination.servers)
-        fs = self._root.fs
-        self._log = OwnLog(fs, name)
+        self._root = SharedRoot.join(config.data_dir, cluster_id, self.location, coordination.servers)
+        try:
+            self._begin_log(self._root.fs)
+        except HBaseIOException:
+            raise
+        except OSError as error:
+            raise HBaseIOException(
+                error.errno or errno.EIO,
+                f"no log can be begun in {config.data_dir}: {error.strerror or error}",
+            ) from error
+
+    def _begin_log(self, fs: FileSystem) -> None:
+        """The engine with a log of its own, before anybody knows of this server."""
+        config = self.config
+        self._log = OwnLog(fs, self.name)
         self._engine = Engine(
             fs,
             config.store,
