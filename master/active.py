@@ -112,6 +112,7 @@ class ActiveMaster:
         self._stop = threading.Event()
         self._recovering: set[ServerName] = set()
         self._recovering_lock = threading.Lock()
+        self._loaded = False  # hbase:meta was read
         self._ready = False  # deaths are recorded before, and dealt with by the start
         self._threads: list[threading.Thread] = []
         self._tried: dict[str, float] = {}  # automatic splits: when
@@ -136,6 +137,7 @@ class ActiveMaster:
         self._find_meta(reports)
         core.assignment.open_meta()
         core.catalog.load()
+        self._loaded = True
         resumed = core.executor.resume()
         self._settle()
         self._seal(self._dead_holders())
@@ -291,6 +293,11 @@ class ActiveMaster:
 
     def ensure_recovery(self, server: ServerName) -> None:
         """Begin the recovery of a dead server, unless it has begun."""
+        if not self._loaded:
+            # Which of its regions need its log is not known yet. hbase:meta needs no more than a sealed log;
+            # the start takes this server for one of those that were dead before.
+            self._seal([server])
+            return
         with self._recovering_lock:
             if server in self._recovering:
                 return

@@ -38,7 +38,8 @@ class DeadServer:
     server: ServerName
     index: dict[bytes, int] = field(default_factory=dict)  # 16 bytes of a region → highest id in the log
     waiting: set[str] = field(default_factory=set)  # regions to be opened with it, encoded names
-    sealed: bool = False
+    read: bool = False  # ``index`` is complete
+    sealed: bool = False  # and ``waiting`` too
     done: bool = False
 
     @property
@@ -124,7 +125,9 @@ class DeadServers:
                 records += 1
                 if record.kind == EDIT and index.get(record.region, -1) < record.sequence_id:
                     index[record.region] = record.sequence_id
-        dead.index = index
+        with self._changed:
+            dead.index, dead.read = index, True
+            self._changed.notify_all()
         logger.info("log sealed server=%s records=%d regions=%d", server, records, len(index))
         return dead
 
@@ -162,6 +165,12 @@ class DeadServers:
         """Its log was set aside and read."""
         with self._changed:
             return server in self._dead
+
+    def is_read(self, server: ServerName) -> bool:
+        """Its log is sealed, so hbase:meta may be opened elsewhere: what that needs is in no table."""
+        with self._changed:
+            dead = self._dead.get(server)
+            return dead is not None and dead.read
 
     def is_recovered(self, server: ServerName) -> bool:
         """Its regions may be opened elsewhere."""
