@@ -15,6 +15,8 @@ What HDFS is like
     length is known. Reading such a file raises ``EAGAIN`` rather than return less than was synced.
   * A close returns after some 500 ms, but the file is whole and readable some 3 ms after its last byte. So it
     is closed in the background, and gets its name when the NameNode shows all of it (``hdfs_files.Closer``).
+    A NameNode that dies in that half second forgets, and takes the file for open: its mode 0444 tells the
+    next reader that no writer has anything to add, so he may recover it.
   * An hsync covers the current block only: writers hsync before they go on in the next one.
   * Space is not reserved. A log segment that keeps to its preallocated size is one block.
   * There is no flock. ``lock`` makes its file and excludes nobody: leases, fences and epochs do.
@@ -57,6 +59,7 @@ BLOCK_BYTES = 128 << 20
 RECOVERY_S = 120.0
 _SMALLEST_BLOCK_BYTES = 1 << 20  # the NameNode's own lower limit, unless somebody changed it
 _DEFAULT_PORT = 8020
+_DATA_MODE, _LOG_MODE = 0o444, 0o644  # what has no right to be written is whole: see ``_open``
 
 
 class HdfsFileSystem:
@@ -140,7 +143,7 @@ class HdfsFileSystem:
         """Create a log exclusively and durably. Nothing is reserved: its blocks are taken as they fill."""
         full = self._mutable(path)
         count = -(-max(preallocate_bytes, 1) // _SMALLEST_BLOCK_BYTES)
-        blocks = self._create_in_place(full, count * _SMALLEST_BLOCK_BYTES)
+        blocks = self._create_in_place(full, count * _SMALLEST_BLOCK_BYTES, _LOG_MODE)
 
         def send(group: bytes) -> None:
             blocks.write(group)
@@ -298,14 +301,16 @@ class HdfsFileSystem:
     def _create(self, full: str) -> Blocks:
         """Create a file for data, and its directory when that is missing."""
         try:
-            return self._create_in_place(full, self._block_bytes)
+            return self._create_in_place(full, self._block_bytes, _DATA_MODE)
         except FileNotFoundError:
             self._make_directory(parent_of(full))
-        return self._create_in_place(full, self._block_bytes)
+        return self._create_in_place(full, self._block_bytes, _DATA_MODE)
 
-    def _create_in_place(self, full: str, block_bytes: int) -> Blocks:
+    def _create_in_place(self, full: str, block_bytes: int, mode: int) -> Blocks:
         # Never with its directory, which is the default: a log that was moved aside must stay away.
-        options = self._native.WriteOptions(block_size=block_bytes, overwrite=False, create_parent=False)
+        options = self._native.WriteOptions(
+            block_size=block_bytes, permission=mode, overwrite=False, create_parent=False
+        )
         with translated(full):
             return Blocks(self._client.create(full, options), full, block_bytes)
 
@@ -323,6 +328,11 @@ class HdfsFileSystem:
             raise IsADirectoryError(errno.EISDIR, "is a directory", path)
         with translated(path):
             file = self._client.read(full)
+        if len(file) < status.length and status.permission == _DATA_MODE:
+            # Its writer or the NameNode died between its name and the end of its close: nothing is to come.
+            self._recover([full])
+            with translated(path):
+                file = self._client.read(full)
         if len(file) < status.length:
             raise BlockingIOError(
                 errno.EAGAIN,

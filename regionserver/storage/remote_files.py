@@ -108,7 +108,7 @@ class GroupedLog:
         self._queue: deque[tuple[int, bytes]] = deque()  # (offset of its end, bytes), not sent yet
         self._sent = 0
         self._failure: Exception | None = None
-        self._closed = False
+        self._ended = self._closed = False
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="log-send")
 
     def write(self, chunks: list[bytes]) -> None:
@@ -132,15 +132,23 @@ class GroupedLog:
         start(self._sender, self._send_group).result()
 
     def close(self) -> None:
-        """Make durable what was written, and end the log."""
+        """Make durable what was written, and end the log; after an error only end it."""
         if self._closed:
             return
+        error = start(self._sender, self._end).exception()
         self._closed = True
+        self._sender.shutdown(wait=False)
+        if error is not None:
+            raise error
+
+    def _end(self) -> None:
+        if self._ended:  # whoever closed it was interrupted, and is here again
+            return
+        self._ended = True
         try:
             if self._failure is None:
-                start(self._sender, self._send_group).result()
+                self._send_group()
         finally:
-            self._sender.shutdown(wait=False)
             self._finish(self._failure is None)
 
     def _send_group(self) -> None:

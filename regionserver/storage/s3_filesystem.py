@@ -25,6 +25,7 @@ What S3 is like
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import uuid
@@ -82,12 +83,14 @@ class S3FileSystem:
         if self._read_only:
             return
         probe = f"{_PROBE}/{uuid.uuid4().hex}"
-        first, second = objects.put_new(probe, b""), objects.put_new(probe, b"")
-        objects.delete([probe])
-        if not first or second:
-            raise OSError(
-                errno.EOPNOTSUPP, "this store ignores If-None-Match: nothing is safe on it", self.root
-            )
+        try:
+            if not objects.put_new(probe, b"") or objects.put_new(probe, b""):
+                raise OSError(
+                    errno.EOPNOTSUPP, "this store ignores If-None-Match: nothing is safe on it", self.root
+                )
+        finally:
+            with contextlib.suppress(OSError):  # what is left of it is hidden, and harms nobody
+                objects.delete([probe])
 
     def create_if_absent(self, path: str, data: bytes) -> bool:
         """Create a whole file, durable with its name when True; False: the name is taken."""
@@ -279,7 +282,10 @@ class S3FileSystem:
 
     def _move_aside(self, key: str, directory: str, aside: str) -> None:
         target = aside + key.removeprefix(directory)
-        data = self._objects.read(key)
+        try:
+            data = self._objects.read(key)
+        except FileNotFoundError:
+            return  # another process fences it too, and has moved this one
         log = S3Log.named(self._objects, data)
         if log is not None:
             log.end()

@@ -5,7 +5,8 @@ Name := an object at the log's path that holds b"hyperbase log <identity>\\n"
 
 Each group is created with ``put_new``, so a log grows at its first gap or not at all. Whoever has to end it
 puts an empty object into that gap; a group that was first belongs to the log, and the next gap is tried. Then
-the writer's groups are refused. A log that was closed gets such an end from whoever recovers it.
+the writer's groups are refused. What is behind the first gap or empty object is not part of the log. A log
+that was closed gets such an end from whoever recovers it.
 
 The name only points to the groups, so a log is moved by writing one small object and deleting another,
 whatever it holds.
@@ -23,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from regionserver.storage.s3_objects import Objects
 
 LOG_DIRECTORY = ".s3-logs"
+_AHEAD = 64
 _MAGIC = b"hyperbase log "
 NAME_BYTES = len(_MAGIC) + 32 + 1
 
@@ -78,11 +80,15 @@ class S3Log:
 
     def end(self) -> None:
         """Let nothing be added any more."""
-        sizes, ended = self.groups()
-        number = len(sizes) + 1
-        while not ended and not self._objects.put_new(self.key(number), b""):
-            ended = self._objects.size(self.key(number)) == 0
-            number += 1
+        barred = False
+        while True:
+            sizes, ended = self.groups()
+            if ended:
+                return
+            # Who writes is faster than who ends, and could stay ahead for ever: an end further on stops him.
+            barred = barred or self._objects.put_new(self.key(len(sizes) + _AHEAD), b"")
+            if self._objects.put_new(self.key(len(sizes) + 1), b""):
+                return
 
     def delete(self) -> None:
         """Delete all groups."""

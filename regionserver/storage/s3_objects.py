@@ -30,6 +30,10 @@ _TOKEN = "hyperbase-token"
 _ATTEMPTS = 5
 _BY_CODE = {
     "NoSuchBucket": errno.ENOENT,
+    "AccessDenied": errno.EACCES,
+    "SignatureDoesNotMatch": errno.EACCES,
+    "InvalidAccessKeyId": errno.EACCES,
+    "ExpiredToken": errno.EACCES,
     "QuotaExceeded": errno.EDQUOT,
     "XMinioAdminBucketQuotaExceeded": errno.EDQUOT,
     "XMinioStorageFull": errno.ENOSPC,

@@ -1,6 +1,6 @@
 """S3 for tests: moto's server, which is a Python package, and MinIO, which Go builds from its source.
 
-moto answers one request at a time here: its check for ``If-None-Match`` and the put that follows are not one
+moto works on one request at a time here: its check for ``If-None-Match`` and the put that follows are not one
 step. Both servers die with the process that started them, however that ends (``setpriv --pdeathsig``).
 """
 
@@ -29,11 +29,15 @@ BUILD_S = 1200.0
 MINIO = "github.com/minio/minio@latest"
 
 _MOTO = """
-import sys
+import io, sys, threading
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
-application = DomainDispatcherApplication(create_backend_app)
-make_server("127.0.0.1", int(sys.argv[1]), application, threaded=False).serve_forever()
+application, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def serialized(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    with one_at_a_time:
+        return list(application({**environ, "wsgi.input": io.BytesIO(body)}, start_response))
+make_server("127.0.0.1", int(sys.argv[1]), serialized, threaded=True).serve_forever()
 """
 
 
