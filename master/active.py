@@ -50,6 +50,7 @@ SETTLE_S, SETTLE_MAX_S = 1.0, 10.0  # for more region servers, before regions ar
 PROBE_S = 0.3  # between looks whether a living server's process is gone
 REPORT_S = 2.0
 RETRY_FAILED_S = 60.0
+BALANCE_S = 300.0  # HBase hbase.balancer.period
 
 
 def claim_identity(fs: FileSystem) -> str:
@@ -164,7 +165,9 @@ class ActiveMaster:
             check,
         )
         self.core.executor = Executor(self.core, store, locks, check)
-        switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        switches = self.core.switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        for address in store.decommissioned():
+            servers.drain(address, True)
         self.backend = ClusterBackend(self.core, self.name, switches)
 
     def _dead_servers(self) -> list[ServerName]:
@@ -311,6 +314,7 @@ class ActiveMaster:
             ("probe", PROBE_S, self._probe),
             ("report", REPORT_S, self._look_at_reports),
             ("retry", RETRY_FAILED_S, self._retry_failed),
+            ("balancer", BALANCE_S, self.backend.run_balancer),
             ("janitor", self._config.janitor_interval_s, self._clean),
         ):
             thread = threading.Thread(

@@ -268,6 +268,28 @@ class Assignment:
             self._dead.wait(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
+    def move_meta(self) -> None:
+        """Have hbase:meta leave its server for another one; ``open_meta`` finishes what is interrupted.
+
+        Raises:
+            HBaseIOException: it could not be flushed, and is served where it was.
+        """
+        with self._meta_lock:
+            node = self._catalog.meta
+            server = node.server
+            if self._is_open(node) and server is not None:
+                self._coordination.set_meta_location(server, RegionState.CLOSING)
+                node.state = RegionState.CLOSING
+                call = (server, "close_regions", ([META_REGION.id16],))
+                answer = self._servers.command_all([call])[0]
+                outcome = answer if isinstance(answer, HBaseIOException) else answer[0]
+                if isinstance(outcome, HBaseIOException):  # it may have closed it: it is told to open it
+                    node.state, node.given_to = RegionState.OPENING, server
+                    self._open_meta(node)
+                    raise outcome
+                node.state, node.given_to = RegionState.CLOSED, None
+            self._open_meta(node)
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Look again and again. Raises what ``check`` raises."""
         while not condition():

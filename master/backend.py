@@ -6,6 +6,7 @@ gets the outcome of the first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,15 @@ from hyperbase.common.errors import (
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import META_REGION, RegionInfo, RegionState
 from hyperbase.common.server_name import ServerName
+from master.balance import (
+    Balance,
+    LoadServer,
+    NotBalancedException,
+    OffloadServers,
+    plan_balance,
+    planned,
+)
+from master.balancer import Move
 from master.catalog import Node
 from master.core import Core
 from master.procedures import Procedure
@@ -50,6 +60,8 @@ from master.table_procedures import (
     TableProcedure,
     TruncateTable,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class ClusterBackend:
@@ -292,6 +304,91 @@ class ClusterBackend:
     def servers(self) -> list[str]:
         """Those alive."""
         return [str(server) for server in self._core.servers.all()]
+
+    # -- the balancer, and servers that come and go ------------------------------------------------------
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        """Even out what the servers carry, and say each move in words; ``dry_run``: only say.
+
+        Args:
+            force: also while regions are in transition; those stay.
+
+        Raises:
+            NotBalancedException: the balancer is off, or regions are in transition.
+        """
+        key = CURRENT_CHANGE.get()
+        procedure = self._core.executor.known(key) if key is not None else None
+        if procedure is None:
+            if not self.switches["balancer"]:
+                raise NotBalancedException("the balancer is off: balance_switch(True) turns it on")
+            moves = plan_balance(self._core, force=force)
+            if dry_run or not moves:
+                return list(map(str, moves))
+            procedure = self._core.executor.submit(self._balance(moves), key)
+        procedure.wait()
+        sentences: list[str] = procedure.data["sentences"]
+        return [*sentences, *procedure.data["failed"]]
+
+    def _balance(self, moves: Sequence[Move]) -> Balance:
+        return Balance({"moves": planned(self._core, moves), "sentences": list(map(str, moves))})
+
+    def run_balancer(self) -> None:
+        """The chore: balance, if there is anything to do and it may be done."""
+        try:
+            for sentence in self.balance():
+                logger.info("balanced: %s", sentence)
+        except NotBalancedException as error:
+            logger.info("not balanced: %s", error)
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        """Give living servers no more regions, also when they come back under another start code.
+
+        Args:
+            servers: by name, ``host,port`` or ``host:port``.
+            offload: have others serve what they have; returns when that is done.
+
+        Raises:
+            DoNotRetryIOException: no server would be left to have regions.
+        """
+        leaving = [self._server(name) for name in servers]
+        if not set(self._core.servers.usable()) - set(leaving):
+            raise DoNotRetryIOException(
+                f"{', '.join(map(str, leaving))}: no other server is there to have the regions"
+            )
+        self._drain([server.address for server in leaving], True)
+        if offload:
+            names = list(map(str, leaving))
+            self._change(lambda: OffloadServers({"servers": names, "failed": []}))
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        """Give a server regions again; those named are moved there, by full or encoded name."""
+        address = self._drained_address(server)
+        nodes = [self._region(name) for name in regions]
+        target = self._server(server) if regions else None
+        self._drain([address], False)
+        moves = [(n.info.to_bytes(), str(n.holder or ""), str(target)) for n in nodes if n.holder != target]
+        if moves:
+            self._change(lambda: LoadServer({"server": str(target), "moves": moves}))
+
+    def decommissioned(self) -> list[str]:
+        """Servers that are to get no regions: names of those alive, ``host,port`` of others."""
+        alive = {server.address: str(server) for server in self._core.servers.all()}
+        return [
+            alive.get(address, ",".join(address.rsplit(":", 1))) for address in self._core.servers.draining
+        ]
+
+    def _drain(self, addresses: Sequence[str], on: bool) -> None:
+        self._core.store.set_decommissioned(addresses, on)
+        for address in addresses:
+            self._core.servers.drain(address, on)
+
+    def _drained_address(self, name: str) -> str:
+        """Of a server that lives, or that is decommissioned and does not."""
+        for address in self._core.servers.draining:
+            host, port = address.rsplit(":", 1)
+            if name == address or name == f"{host},{port}" or name.startswith(f"{host},{port},"):
+                return address
+        return self._server(name).address
 
     def switch(self, name: str, on: bool | None) -> bool:
         if name not in self.switches:
