@@ -239,7 +239,7 @@ class Assignment:
         with self._meta_lock:
             self._open_meta(self._catalog.meta)
 
-    def _open_meta(self, node: Node) -> None:
+    def _open_meta(self, node: Node, target: ServerName | None = None) -> None:
         pause_s = PAUSE_S
         while not self._is_open(node):
             self._check()
@@ -250,6 +250,8 @@ class Assignment:
                     self._dead.wait(PAUSE_S)
                     continue
                 holder = None
+            if holder is None and self._servers.alive(target):
+                holder, target = target, None
             server = holder or self._servers.wait_for_one()[0]
             self._coordination.set_meta_location(server, RegionState.OPENING)
             node.state, node.given_to = RegionState.OPENING, server
@@ -268,8 +270,11 @@ class Assignment:
             self._dead.wait(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
 
-    def move_meta(self) -> None:
-        """Have hbase:meta leave its server for another one; ``open_meta`` finishes what is interrupted.
+    def move_meta(self, target: ServerName | None = None) -> None:
+        """Have hbase:meta leave its server; ``open_meta`` finishes what is interrupted.
+
+        Args:
+            target: who is to have it, if alive; any that may be given regions, if none is named.
 
         Raises:
             HBaseIOException: it could not be flushed, and is served where it was.
@@ -288,7 +293,7 @@ class Assignment:
                     self._open_meta(node)
                     raise outcome
                 node.state, node.given_to = RegionState.CLOSED, None
-            self._open_meta(node)
+            self._open_meta(node, target)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Look again and again. Raises what ``check`` raises."""

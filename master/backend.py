@@ -12,7 +12,7 @@ from typing import Any
 
 import hyperbase
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED
-from hyperbase.common.cluster_status import ClusterStatus, ServerStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace, ServerStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
     ConstraintException,
@@ -22,6 +22,7 @@ from hyperbase.common.errors import (
     MergeRegionException,
     NamespaceExistException,
     NamespaceNotFoundException,
+    NotBalancedException,
     NotServingRegionException,
     TableExistsException,
     TableNotEnabledException,
@@ -33,7 +34,6 @@ from hyperbase.common.server_name import ServerName
 from master.balance import (
     Balance,
     LoadServer,
-    NotBalancedException,
     OffloadServers,
     plan_balance,
     planned,
@@ -216,16 +216,26 @@ class ClusterBackend:
         """To a server (its name, or its ``host,port``), or to any other."""
         node = self._region(region)
         target = self._server(server) if server else self._another(node)
+        if node.info.is_meta:
+            if target != node.holder:
+                self._core.assignment.move_meta(target)
+            return
         data = {"regions": [node.info.to_bytes()], "target": str(target)}
         self._change(lambda: MoveRegion(data))
 
     def assign(self, region: str) -> None:
-        data = {"regions": [self._region(region).info.to_bytes()]}
-        self._change(lambda: AssignRegion(data))
+        info = self._region(region).info
+        if info.is_meta:
+            self._core.assignment.open_meta()
+            return
+        if not self._core.catalog.wanted_open(info.table):
+            raise DoNotRetryIOException(f"{info.table} is disabled: enable it, and its regions are served")
+        self._change(lambda: AssignRegion({"regions": [info.to_bytes()]}))
 
     def unassign(self, region: str) -> None:
-        data = {"regions": [self._region(region).info.to_bytes()]}
-        self._change(lambda: UnassignRegion(data))
+        info = self._region(region).info
+        _refuse_meta(info.table, "unassigned")
+        self._change(lambda: UnassignRegion({"regions": [info.to_bytes()]}))
 
     def compaction_state(self, table: str) -> str:
         nodes = self._enabled_nodes(canonical_table_name(table))
@@ -273,32 +283,28 @@ class ClusterBackend:
             )
         return out
 
-    def procedures(self) -> list[dict[str, Any]]:
+    def procedures(self) -> list[ProcedureStatus]:
         """Those under way, oldest first."""
         return [
-            {
-                "number": procedure.number,
-                "kind": procedure.kind,
-                "about": procedure.describe(),
-                "step": procedure.step,
-                "since_ms": round(procedure.began * 1000),
-                "note": procedure.note,
-            }
+            ProcedureStatus(
+                procedure.number,
+                procedure.kind,
+                procedure.describe(),
+                procedure.step,
+                round(procedure.began * 1000),
+                procedure.note,
+            )
             for procedure in self._core.executor.running()
         ]
 
-    def region_states(self, table: str) -> list[dict[str, Any]]:
+    def region_states(self, table: str) -> list[RegionPlace]:
         """Each region's state, and where it is."""
         name = canonical_table_name(table)
-        self._core.catalog.descriptor(name)
+        nodes = [self._core.catalog.meta] if name == META_TABLE else self._core.catalog.nodes(name)
+        if name != META_TABLE:
+            self._core.catalog.descriptor(name)
         return [
-            {
-                "region": node.info.region_name,
-                "state": node.state.value,
-                "server": str(node.holder or ""),
-                "reason": node.reason,
-            }
-            for node in self._core.catalog.nodes(name)
+            RegionPlace(node.info, node.state.value, str(node.holder or ""), node.reason) for node in nodes
         ]
 
     def servers(self) -> list[str]:
@@ -353,7 +359,7 @@ class ClusterBackend:
         leaving = [self._server(name) for name in servers]
         if not set(self._core.servers.usable()) - set(leaving):
             raise DoNotRetryIOException(
-                f"{', '.join(map(str, leaving))}: no other server is there to have the regions"
+                f"beside {', '.join(map(str, leaving))} there is no server that may have regions"
             )
         self._drain([server.address for server in leaving], True)
         if offload:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, LeaseLostException
+from hyperbase.common.errors import HBaseIOException, LeaseLostException, NotBalancedException
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.server_name import ServerName
 from master.balancer import Move, RegionLoad, plan_evacuation, plan_moves
@@ -27,10 +27,6 @@ logger = logging.getLogger(__name__)
 MOVES_AT_ONCE = 8
 EVACUATION_ROUNDS = 3  # regions come meanwhile: of splits, of servers that died
 BALANCING: Name = "", "balancer"  # no table is called so
-
-
-class NotBalancedException(DoNotRetryIOException):
-    """The balancer does not run now; the message says why."""
 
 
 # -- what is planned -------------------------------------------------------------------------------------

@@ -6,18 +6,24 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgpack
 import pytest
 
+from hyperbase.common.cluster_status import RegionPlace
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.errors import (
+    ConstraintException,
     DoNotRetryIOException,
     HBaseIOException,
     IllegalArgumentException,
+    NotBalancedException,
+    NotServingRegionException,
     UnknownRegionException,
 )
 from hyperbase.common.region_info import META_REGION, RegionState
+from hyperbase.common.wire.admin_codec import decode_admin_call, encode_admin_arguments
 from master import procedures
-from master.balance import Balance, LoadServer, NotBalancedException, OffloadServers
+from master.balance import Balance, LoadServer, OffloadServers
 from tests.support.master_world import Killed, RegionServer, World, wait_for
 
 TABLE = TableDescriptor("t", [ColumnFamilyDescriptor(b"f")])
@@ -112,6 +118,64 @@ def test_a_move_that_fails_is_told_and_the_others_go_on(world: World) -> None:
     rows_are_there(world)
 
 
+def over_the_wire(world: World, name: str, *arguments: Any) -> Any:
+    """What a client's admin call gets."""
+    method, values = decode_admin_call(name, encode_admin_arguments(name, arguments))
+    answer = msgpack.packb(method.result.encode(getattr(backend(world), name)(*values)))
+    return method.result.decode(msgpack.unpackb(answer))
+
+
+def test_regions_are_moved_closed_and_opened_as_clients_ask(world: World) -> None:
+    one, other = (str(server.name) for server in world.alive())
+    assert over_the_wire(world, "servers") == [one, other]
+    place = over_the_wire(world, "region_states", "t")[0]
+    assert place == RegionPlace(place.region, "OPEN", place.server)
+    assert place.region == backend(world).regions("t")[0]
+    name, target = place.region.encoded_name, other if place.server == one else one
+    over_the_wire(world, "move", name, target)
+    assert over_the_wire(world, "region_states", "t")[0].server == target
+    over_the_wire(world, "move", name, "")
+    assert over_the_wire(world, "region_states", "t")[0].server == place.server
+    over_the_wire(world, "unassign", name)
+    assert over_the_wire(world, "region_states", "t")[0] == RegionPlace(place.region, "CLOSED")
+    over_the_wire(world, "assign", name)
+    assert over_the_wire(world, "region_states", "t")[0].state == "OPEN"
+    assert over_the_wire(world, "balance", True, False) == []
+    assert over_the_wire(world, "procedures") == []
+    assert over_the_wire(world, "decommissioned") == []
+    rows_are_there(world)
+    backend(world).disable_table("t")
+    for call in ("assign", "move"):
+        with pytest.raises(DoNotRetryIOException, match="disabled"):
+            over_the_wire(world, call, name, *([""] if call == "move" else []))
+
+
+def test_meta_can_be_moved_but_not_be_closed(world: World) -> None:
+    name, owner = META_REGION.encoded_name, meta_server(world)
+    over_the_wire(world, "move", name, "")
+    assert meta_server(world) is not owner
+    over_the_wire(world, "move", name, str(owner.name))
+    assert meta_server(world) is owner
+    over_the_wire(world, "assign", name)
+    with pytest.raises(ConstraintException):
+        over_the_wire(world, "unassign", name)
+    assert over_the_wire(world, "region_states", "hbase:meta")[0].server == str(owner.name)
+    rows_are_there(world)
+
+
+def test_what_is_under_way_is_told(world: World) -> None:
+    server = world.alive()[0]
+    server.refuse = lambda command: NotServingRegionException("wait") if command == "close_regions" else None
+    region = next(region for region in world.table_regions("t") if world.owners(region.id16) == [server])
+    threading.Thread(target=backend(world).move, args=(region.info.encoded_name,), daemon=True).start()
+    wait_for(lambda: bool(backend(world).procedures()))
+    (found,) = over_the_wire(world, "procedures")
+    assert (found.kind, found.step) == ("move_region", "unassign")
+    assert region.info.encoded_name in found.about
+    server.refuse = lambda command: None
+    wait_for(lambda: not backend(world).procedures())
+
+
 # -- decommission ----------------------------------------------------------------------------------------
 
 
@@ -178,10 +242,10 @@ def test_the_last_server_cannot_be_spared(world: World) -> None:
     one, other = world.alive()
     with pytest.raises(IllegalArgumentException, match="no living server"):
         backend(world).decommission(["nowhere,1,1"])
-    with pytest.raises(DoNotRetryIOException, match="no other server is there"):
+    with pytest.raises(DoNotRetryIOException, match="there is no server that may have regions"):
         backend(world).decommission([str(one.name), str(other.name)])
     backend(world).decommission([str(one.name)])
-    with pytest.raises(DoNotRetryIOException, match="no other server is there"):
+    with pytest.raises(DoNotRetryIOException, match="there is no server that may have regions"):
         backend(world).decommission([str(other.name)])
 
 
