@@ -128,8 +128,8 @@ def connect(
     """Connect to servers, or open the store in a directory, which is created when it does not exist.
 
     Args:
-        path: ``hyperbase://host:port``, or several servers, ``hyperbase://host:port,host:port``; or a
-            directory, or its ``file://`` URL.
+        path: ``hyperbase://host:port``, or several servers, ``hyperbase://host:port,host:port``; a cluster's
+            ZooKeeper, ``zk://host:port,host:port/hyperbase``; or a directory, or its ``file://`` URL.
         read_only: of a directory: change nothing on disk; several processes may read at once.
         memstore_limit_bytes, memstore_flush_size_bytes, block_cache_bytes, settings: fields of
             ``hyperbase.common.config.StoreConfig`` for a directory, of ``ClientConfig`` (only ``settings``)
@@ -139,7 +139,8 @@ def connect(
     Raises:
         IllegalArgumentException: a URL of another kind, an unknown setting, or one out of range.
         StoreLockedException: another process has the store open. StoreFormatException: not a store.
-        ConnectException: no server is there.
+        ConnectException: no server, or no ZooKeeper, is there.
+        PleaseHoldException: there is no cluster at ZooKeeper's root, or it does not serve yet.
     """
     from hyperbase.client.connection import Connection
     from hyperbase.client.network.address import is_server_url

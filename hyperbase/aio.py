@@ -17,7 +17,7 @@ from hyperbase.client.aio.admin import Admin
 from hyperbase.client.aio.batch import Batch
 from hyperbase.client.aio.connection import Connecting, Connection
 from hyperbase.client.aio.table import Table
-from hyperbase.client.network.address import parse_servers
+from hyperbase.client.network.address import parse_source
 from hyperbase.client.network.opening import client_config
 
 __all__ = ["Admin", "Batch", "Connection", "Table", "connect"]
@@ -33,13 +33,15 @@ def connect(
     """Connect to servers: ``await connect(…)``, or ``async with connect(…) as connection``.
 
     Args:
-        url: ``hyperbase://host:port``, or several servers with commas between them.
+        url: ``hyperbase://host:port``, or several servers with commas between them; a cluster's
+            ZooKeeper, ``zk://host:port,host:port/hyperbase``.
         table_prefix, table_prefix_separator: see ``hyperbase.Connection``.
         settings: fields of ``hyperbase.common.config.ClientConfig``.
 
     Raises:
         IllegalArgumentException: not such a URL, an unknown setting, or one out of range.
-        ConnectException: no server is there.
+        ConnectException: no server, or no ZooKeeper, is there.
+        PleaseHoldException: there is no cluster at ZooKeeper's root, or it does not serve yet.
     """
-    connection = Connection(parse_servers(url), client_config(settings), table_prefix, table_prefix_separator)
+    connection = Connection(parse_source(url), client_config(settings), table_prefix, table_prefix_separator)
     return Connecting(connection)

@@ -22,6 +22,7 @@ from hyperbase.common.errors import (
     HBaseIOException,
     LeaseLostException,
     LeaseSuspendedException,
+    MasterNotRunningException,
     StaleMasterException,
     StoreFormatException,
 )
@@ -34,7 +35,7 @@ from master.catalog import MasterCatalog, Node
 from master.core import Core
 from master.dead_servers import DeadServers
 from master.janitor import Janitor
-from master.locks import Locks, MasterStoppingException
+from master.locks import Locks
 from master.procedures import Executor, Procedure
 from master.region_procedures import AssignRegion, SplitRegion
 from master.server_crash import ServerCrash
@@ -99,8 +100,10 @@ class ActiveMaster:
         config: StoreConfig,
         coordination: ZooKeeperCoordination,
         on_end: Callable[[str], None],
+        version: str = "",
     ) -> None:
         self.name = name
+        self._version = version
         self._fs = fs
         self._config = config
         self._coordination = coordination
@@ -168,7 +171,7 @@ class ActiveMaster:
         switches = self.core.switches = dict.fromkeys(SWITCHES, True) | store.switches()
         for address in store.decommissioned():
             servers.drain(address, True)
-        self.backend = ClusterBackend(self.core, self.name, switches)
+        self.backend = ClusterBackend(self.core, self.name, switches, self._version)
 
     def _dead_servers(self) -> list[ServerName]:
         """Servers that left something behind and are not alive."""
@@ -262,7 +265,7 @@ class ActiveMaster:
         """Return while this master may act; waits while it cannot be sure.
 
         Raises:
-            MasterStoppingException
+            MasterNotRunningException
         """
         while not self._stop.is_set():
             try:
@@ -270,9 +273,9 @@ class ActiveMaster:
             except LeaseSuspendedException:
                 continue
             except LeaseLostException as error:
-                raise MasterStoppingException(str(error)) from error
+                raise MasterNotRunningException(str(error)) from error
             return
-        raise MasterStoppingException("this master is stopping: ask the next one")
+        raise MasterNotRunningException("this master is stopping: ask the next one")
 
     def _on_death(self, server: ServerName) -> None:
         if self._ready and not self._stop.is_set():
@@ -328,7 +331,7 @@ class ActiveMaster:
             try:
                 self.check()
                 chore()
-            except MasterStoppingException:
+            except MasterNotRunningException:
                 return
             except Exception as error:
                 logger.warning(

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import hyperbase
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED
 from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace, ServerStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
@@ -67,8 +66,9 @@ logger = logging.getLogger(__name__)
 class ClusterBackend:
     """See the module. Methods block their thread."""
 
-    def __init__(self, core: Core, name: ServerName, switches: dict[str, bool]) -> None:
+    def __init__(self, core: Core, name: ServerName, switches: dict[str, bool], version: str) -> None:
         self._core = core
+        self._version = version
         self._name = name
         self.switches = switches
 
@@ -253,7 +253,7 @@ class ClusterBackend:
         servers = core.servers
         reports = servers.ask_all()
         return ClusterStatus(
-            version=hyperbase.__version__,
+            version=self._version,
             cluster_id=core.coordination.cluster_id(),
             master=str(self._name),
             servers=tuple(

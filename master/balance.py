@@ -11,13 +11,18 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from hyperbase.common.errors import HBaseIOException, LeaseLostException, NotBalancedException
+from hyperbase.common.errors import (
+    HBaseIOException,
+    LeaseLostException,
+    MasterNotRunningException,
+    NotBalancedException,
+)
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.server_name import ServerName
 from master.balancer import Move, RegionLoad, plan_evacuation, plan_moves
 from master.catalog import Node
 from master.core import Core
-from master.locks import MasterStoppingException, Name
+from master.locks import Name
 from master.procedures import Procedure
 from master.rates import Rates
 from master.region_procedures import MoveRegion
@@ -127,7 +132,7 @@ def _wait_for(procedure: MoveRegion) -> list[str]:
     """What went wrong with it, if anything."""
     try:
         procedure.wait()
-    except (MasterStoppingException, LeaseLostException):
+    except (MasterNotRunningException, LeaseLostException):
         raise
     except HBaseIOException as error:
         return [f"{procedure.describe()} to {procedure.data['target']} failed: {error}"]

@@ -11,14 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import MasterNotRunningException
 from hyperbase.common.region_info import RegionInfo
 
 Name = tuple[str, str]  # table, encoded region name; "" is the whole table
-
-
-class MasterStoppingException(HBaseIOException):
-    """This master is not the active one any more: ask the next."""
 
 
 def of_table(table: str) -> Name:
@@ -41,13 +37,13 @@ class Locks:
         """Claim all of them; waits for others.
 
         Raises:
-            MasterStoppingException
+            MasterNotRunningException
         """
         wanted = list(names)
         with self._changed:
             while not self._free(wanted, owner):
                 if self._stopped:
-                    raise MasterStoppingException("this master is stopping")
+                    raise MasterNotRunningException("this master is stopping")
                 self._changed.wait(1.0)
             for name in wanted:
                 self._owners[name] = owner

@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hyperbase.common.errors import HBaseIOException, LeaseLostException
+from hyperbase.common.errors import HBaseIOException, LeaseLostException, MasterNotRunningException
 from hyperbase.common.fault_points import declare, fault_point
 from hyperbase.common.wire.faults import decode_fault, encode_fault
-from master.locks import Locks, MasterStoppingException, Name
+from master.locks import Locks, Name
 from master.store import MasterStore, StoredProcedure
 
 if TYPE_CHECKING:
@@ -121,13 +121,13 @@ class Executor:
         """Write it down and begin; the same key again gives the first one's procedure."""
         with self._lock:
             if self._stopped:
-                raise MasterStoppingException("this master is stopping: ask the next one")
+                raise MasterNotRunningException("this master is stopping: ask the next one")
             if key is not None:
                 self._forget_old()
                 known = self._by_key.get(key)
                 if known is not None:
                     return known
-                procedure.data["key"] = list(key)
+                procedure.data["asked"] = list(key)
                 self._by_key[key] = procedure
             self._number(procedure)
         try:
@@ -161,7 +161,7 @@ class Executor:
             procedure = Procedure.restore(stored)
             procedure.core = self._core
             self._last = max(self._last, procedure.number)
-            key = procedure.data.get("key")
+            key = procedure.data.get("asked")
             with self._lock:
                 if key is not None:
                     self._by_key[(key[0], key[1])] = procedure
@@ -208,8 +208,8 @@ class Executor:
             error = self._steps(procedure)
             self._check()
             self._record_end(procedure, error)
-        except (MasterStoppingException, LeaseLostException) as stopped:
-            procedure.finish(MasterStoppingException(str(stopped)))
+        except (MasterNotRunningException, LeaseLostException) as stopped:
+            procedure.finish(MasterNotRunningException(str(stopped)))
             return  # it stays in the store
         except Exception as failed:
             logger.exception("procedure failed %s step=%s", procedure.describe(), procedure.step)
@@ -233,7 +233,7 @@ class Executor:
             fault_point(f"{procedure.kind}.{step}.before")
             try:
                 following = getattr(procedure, step)()
-            except (MasterStoppingException, LeaseLostException):
+            except (MasterNotRunningException, LeaseLostException):
                 raise
             except (HBaseIOException, OSError) as error:
                 self._check()
@@ -254,7 +254,7 @@ class Executor:
 
     def _record_end(self, procedure: Procedure, error: Exception | None) -> None:
         """What a client asked for is kept with its outcome: the client may ask the next master again."""
-        if "key" not in procedure.data:
+        if "asked" not in procedure.data:
             self._store.remove(procedure.number)
             return
         procedure.step = DONE

@@ -10,14 +10,16 @@ from dataclasses import replace
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.errors import (
     DoNotRetryIOException,
+    HBaseIOException,
     IllegalArgumentException,
     MergeRegionException,
     UnknownRegionException,
 )
 from hyperbase.common.model import MAX_ROW_LENGTH
-from hyperbase.common.region_info import RegionInfo, RegionState
+from hyperbase.common.region_info import RegionInfo
 from hyperbase.common.server_name import ServerName
 from master.catalog import Node
+from master.links import unanswered
 from master.locks import Name, of_region
 from master.procedures import DONE, Procedure
 from regionserver.region.children import Parent, child_manifest
@@ -145,12 +147,11 @@ class SplitRegion(RegionProcedure):
     def prepare(self) -> str | None:
         (node,) = self.nodes()
         info, key = node.info, self.data["key"]
-        if node.state is not RegionState.OPEN or node.server is None:
+        if node.holder is None:
             raise DoNotRetryIOException(f"{info.region_name_text} is not open: {node.state.value}")
         if key is not None:
             _check_split_key(info, key)
-        point = self.core.servers.command(node.server, "split_point", info.id16)
-        point = key or point
+        point = key or self._middle(node)
         if not point:
             if not self.data["forced"]:
                 return DONE
@@ -163,6 +164,19 @@ class SplitRegion(RegionProcedure):
         second = RegionInfo(info.table, point, info.end_key, region_id)
         self.data["children"] = [first.to_bytes(), second.to_bytes()]
         return None
+
+    def _middle(self, node: Node) -> bytes:
+        """Its middle row; a server that dies meanwhile is none to give up for."""
+        while True:
+            self.core.assignment.open([node])
+            assert node.server is not None
+            try:
+                point: bytes = self.core.servers.command(node.server, "split_point", node.info.id16)
+                return point
+            except HBaseIOException as error:
+                if not unanswered(error):
+                    raise
+                self.core.dead.wait(0.1)
 
     def commit(self) -> None:
         """The one commit point."""

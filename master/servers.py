@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hyperbase.common.errors import ConnectionLostException, HBaseIOException, StaleMasterException
+from hyperbase.common.errors import (
+    ConnectionLostException,
+    HBaseIOException,
+    MasterNotRunningException,
+    StaleMasterException,
+)
 from hyperbase.common.server_name import ServerName
 from hyperbase.common.wire.command_codec import Order, ServerReport
 from master.links import Link
-from master.locks import MasterStoppingException
 from master.rates import RequestRates
 
 logger = logging.getLogger(__name__)
@@ -151,7 +155,7 @@ class Servers:
             return link.command(self.order(), name, arguments)
         except StaleMasterException as error:
             self._on_stale(error)
-            raise MasterStoppingException(f"another master is active: {error}") from error
+            raise MasterNotRunningException(f"another master is active: {error}") from error
 
     def command_all(self, calls: Sequence[tuple[ServerName, str, Sequence[Any]]]) -> list[Any]:
         """Several commands at the same time; a result or an HBaseIOException for each."""

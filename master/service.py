@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from hyperbase.common.authorization import ADMIN, READ, Authorizer
-from hyperbase.common.coordination import Coordination, registry_answer
-from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.coordination import Places, registry_answer
+from hyperbase.common.errors import IllegalArgumentException, PleaseHoldException
 from hyperbase.common.rpc.call import PENDING, Call
 from hyperbase.common.rpc.server import Handler
 from hyperbase.common.wire.admin_codec import AdminMethod, decode_admin_call
@@ -45,7 +45,7 @@ class MasterService:
     def __init__(
         self,
         backend: Any,
-        coordination: Coordination,
+        coordination: Places,
         workers: Workers,
         authorize: Authorizer,
         extra_metrics: Callable[[], dict[str, float]] = dict,
@@ -135,7 +135,7 @@ class _Change:
     def finish(self, outcome: _Outcome) -> None:
         """The change was carried out, or failed, or nobody waited for it any more."""
         self._outcome = outcome
-        if outcome is None:
+        if outcome is None or isinstance(outcome[1], PleaseHoldException):  # then it was not tried either
             self._forget()
         for call in self.waiting:
             _answer(call, outcome)

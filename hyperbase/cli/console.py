@@ -24,6 +24,7 @@ class ExitCode(enum.IntEnum):
     DAMAGE = 1  # damage or a failure was found
     USAGE = 2  # wrong usage, or input that cannot be read at all
     REJECTED = 3  # some rows were rejected, the others are in
+    LOST = 4  # a cluster's server ended since others take over what it served: start it again
 
 
 class CommandError(Exception):

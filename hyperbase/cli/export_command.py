@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("store", metavar="STORE", help="directory of the store, or hyperbase://host:port")
+    add("store", metavar="STORE", help="directory of the store, hyperbase://host:port or zk://host:port")
     add("table", metavar="TABLE")
     add("file", metavar="FILE", help="name ending in .parquet, .arrow, .feather, .csv, .tsv or .jsonl")
     add("--columns", metavar="F:Q,…", help="only these columns, in this order")

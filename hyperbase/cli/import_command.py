@@ -43,7 +43,11 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("store", metavar="STORE", help="directory of the store, made when missing; or hyperbase://host:port")
+    add(
+        "store",
+        metavar="STORE",
+        help="directory of the store, made when missing; hyperbase://host:port or zk://host:port",
+    )
     add("table", metavar="TABLE")
     add("files", metavar="FILE", nargs="+")
     add(

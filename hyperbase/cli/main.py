@@ -18,6 +18,8 @@ from hyperbase.cli import (
     export_command,
     import_command,
     inspect_commands,
+    master_command,
+    region_server_command,
     server_commands,
     shell_command,
 )
@@ -67,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
     server_commands.add_parsers(subparsers)
+    master_command.add_parsers(subparsers)
+    region_server_command.add_parser(subparsers)
     config_command.add_parser(subparsers)
     shell_command.add_parser(subparsers)
     return parser

@@ -99,7 +99,7 @@ def run_start(args: argparse.Namespace) -> ExitCode:
     if not args.daemon:
         return _serve(settings, say)
     from hyperbase.cli.daemon import fork
-    from hyperbase.standalone.run import READY
+    from hyperbase.common.process.life import READY
 
     if not settings.server.log_file:
         log_file = os.path.join(os.path.realpath(settings.server.data_dir), DEFAULT_LOG_FILE)
@@ -118,7 +118,8 @@ def run_start(args: argparse.Namespace) -> ExitCode:
 
 
 def _serve(settings: Settings, announce: Any) -> ExitCode:
-    from hyperbase.standalone.run import ServerStartError, run
+    from hyperbase.common.process.life import ServerStartError
+    from hyperbase.standalone.run import run
 
     try:
         return ExitCode(run(settings, announce))

@@ -8,8 +8,9 @@ from typing import Any
 from hyperbase.cli.console import CommandError
 
 _EPILOG = """\
-LOCATION is a directory, which is opened in this process and made when it does not exist, or
-hyperbase://host:port. Without one the shell goes to the server that 'hyperbase start' runs on this machine.
+LOCATION is a directory, which is opened in this process and made when it does not exist, a server as
+hyperbase://host:port, or a cluster as zk://host:port/hyperbase. Without one the shell goes to the server
+that 'hyperbase start' runs on this machine.
 SCRIPT is a file; the prompt comes after it, unless the script ends with exit or -n is given. With -n or -e
 the first error ends the shell with exit code 1; docs/shell.md is the guide."""
 

@@ -34,8 +34,8 @@ def local_path(location: str | os.PathLike[str]) -> str:
     if match[1].lower() != "file":
         raise IllegalArgumentException(
             f"cannot connect to {path!r}: a store is opened by its directory, './data', or by "
-            f"'file:///absolute/path', a server by 'hyperbase://host:port'; there is no client for "
-            f"{match[1]}://"
+            f"'file:///absolute/path', a server by 'hyperbase://host:port', a cluster by "
+            f"'zk://host:port/hyperbase'; there is no client for {match[1]}://"
         )
     host, _, tail = path[match.end() :].partition("/")
     if host not in ("", "localhost"):

@@ -8,17 +8,31 @@ Threads: every method may be called from any.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from hyperbase.common.errors import PleaseHoldException
 from hyperbase.common.server_name import ServerName
 
 
-class Coordination(Protocol):
-    """What roles and clients ask of it."""
+class Places(Protocol):
+    """What clients ask of it."""
 
     def cluster_id(self) -> str:
         """The store's identity, the same for its whole life."""
+
+    def servers(self) -> list[ServerName]:
+        """The region servers that are alive."""
+
+    def active_master(self) -> ServerName:
+        """Raises PleaseHoldException while there is none."""
+
+    def meta_location(self) -> ServerName:
+        """Raises PleaseHoldException while it is served nowhere."""
+
+
+class Coordination(Places, Protocol):
+    """What roles ask of it, too."""
 
     def register_server(self, server: ServerName) -> None:
         """A region server is up; it stays registered as long as it lives."""
@@ -26,20 +40,11 @@ class Coordination(Protocol):
     def remove_server(self, server: ServerName) -> None:
         """A region server ends."""
 
-    def servers(self) -> list[ServerName]:
-        """The region servers that are alive."""
-
     def become_master(self, server: ServerName) -> bool:
         """Be the active master if there is none; False: another one is."""
 
-    def active_master(self) -> ServerName:
-        """Raises PleaseHoldException while there is none."""
-
     def set_meta_location(self, server: ServerName | None) -> None:
         """hbase:meta is served there, or nowhere."""
-
-    def meta_location(self) -> ServerName:
-        """Raises PleaseHoldException while it is served nowhere."""
 
 
 class LocalCoordination:
@@ -96,11 +101,19 @@ class LocalCoordination:
         return meta
 
 
-def registry_answer(coordination: Coordination) -> dict[str, Any]:
-    """What REGISTRY answers: everything a client needs to find the rest."""
+def registry_answer(coordination: Places) -> dict[str, Any]:
+    """What REGISTRY answers: all that a client needs to find the rest. Without a master reads go on."""
     return {
         "cluster_id": coordination.cluster_id(),
-        "master": str(coordination.active_master()),
-        "meta": str(coordination.meta_location()),
+        "master": _name(coordination.active_master),
+        "meta": _name(coordination.meta_location),
         "servers": [str(server) for server in coordination.servers()],
     }
+
+
+def _name(of: Callable[[], ServerName]) -> str:
+    """The server's, or nothing while there is none."""
+    try:
+        return str(of())
+    except PleaseHoldException:
+        return ""

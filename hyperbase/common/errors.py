@@ -147,6 +147,10 @@ class PleaseHoldException(HBaseIOException):
     """The cluster is starting, or changing its master: wait and retry."""
 
 
+class MasterNotRunningException(PleaseHoldException):
+    """This master is not the active one, or not any more: ask the next."""
+
+
 class CallTimeoutException(HBaseIOException):
     """The time granted to the call was over before it was done; a mutation may still have been applied."""
 

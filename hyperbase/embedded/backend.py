@@ -28,11 +28,11 @@ from hyperbase.common.errors import (
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog_table import CatalogTable
-from hyperbase.embedded.metrics import store_metrics
 from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region
 from hyperbase.embedded.status import cluster_status, server_name
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from hyperbase.embedded.table import EmbeddedTable
+from regionserver.region.metrics import engine_metrics
 from regionserver.region.region import Region
 
 
@@ -57,7 +57,7 @@ class EmbeddedBackend:
 
     def metrics(self) -> dict[str, float]:
         self.store.check_open()
-        return store_metrics(self.store)
+        return engine_metrics(self.store.engine)
 
     # -- namespaces ----------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from hyperbase.common.model import (
 )
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from regionserver.region.commit import Commit
-from regionserver.region.lowering import largest_key_value
+from regionserver.region.lowering import largest_key_value, log_records
 from regionserver.region.mutations import CheckOutcome, delete_row, submit_check, submit_mutation
 from regionserver.region.region import Region
 from regionserver.region.row_pieces import cut_rows
@@ -39,8 +39,6 @@ from regionserver.storage.edits import LoweredRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUBMIT_ROWS = 4096  # most rows of one log record
-SUBMIT_BYTES = 16 * 1024 * 1024  # of a record with several rows; back-pressure works record by record
 UNSYNCED_RECORDS = 16  # of one call: what waits for the disk is held in memory twice
 UNSYNCED_STEPS = 256  # of a batch: until they are synced, a hot row cannot be folded and costs ever more
 
@@ -118,7 +116,7 @@ class EmbeddedTable:
             except HBaseIOException:
                 pass
             else:
-                for part in _records(lowered):
+                for part in log_records(lowered):
                     self._submit_group(entry, region, part, durability).wait()
                 return
         self._put_by_region(entry, rows, timestamp, durability)
@@ -165,7 +163,7 @@ class EmbeddedTable:
                 failures.append((row, error))
         commits: deque[Commit] = deque()
         for region, group in groups.items():
-            for part in _records(group) if group else ():
+            for part in log_records(group) if group else ():
                 commits.append(self._submit_group(entry, region, part, durability))
                 if len(commits) > UNSYNCED_RECORDS:
                     commits.popleft().wait()
@@ -275,7 +273,7 @@ class EmbeddedTable:
                 groups.setdefault((region, action.durability), []).append((index, row))
         for (region, durability), rows in groups.items():
             indexes = iter(rows)
-            for part in _records([row for _, row in rows]):
+            for part in log_records([row for _, row in rows]):
                 found = self._attempt(
                     lambda r=region, g=part, d=durability: self._submit_group(entry, r, g, d)  # type: ignore[misc]
                 )
@@ -306,26 +304,6 @@ class EmbeddedTable:
         from hyperbase.embedded.arrow_load import put_arrow
 
         return put_arrow(self._store, self.name, data, row_key, timestamp, family)
-
-
-def _records(rows: list[LoweredRow]) -> Iterator[list[LoweredRow]]:
-    """The rows in parts that each make one log record."""
-    if len(rows) <= SUBMIT_ROWS and sum(map(_row_bytes, rows)) <= SUBMIT_BYTES:
-        yield rows
-        return
-    begin = size = 0
-    for end, row in enumerate(rows):
-        size += _row_bytes(row)
-        if end > begin and (size > SUBMIT_BYTES or end - begin >= SUBMIT_ROWS):
-            yield rows[begin:end]
-            begin, size = end, _row_bytes(row)
-    yield rows[begin:]
-
-
-def _row_bytes(row: LoweredRow) -> int:
-    if row[1] >= 0:
-        return row[4]
-    return sum(len(cell[1]) + len(cell[4]) for cell in row[2])
 
 
 class _ScanRun:

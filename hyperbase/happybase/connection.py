@@ -42,8 +42,8 @@ class Connection(ClientConnection):
         autoconnect: connect now, not at ``open()``.
         table_prefix, table_prefix_separator: put before the name of every table.
         compat: HBase's version; old ones refuse some arguments of ``Table.scan``.
-        store: a store's directory, to open it in this process, or servers as ``hyperbase://host:port``. Else
-            the environment variable HYPERBASE_STORE.
+        store: a store's directory, to open it in this process, or servers as ``hyperbase://host:port``, or
+            a cluster as ``zk://host:port/hyperbase``. Else the environment variable HYPERBASE_STORE.
 
     Raises:
         IllegalArgumentException (a ValueError): an unknown mode, or no such port, store or timeout.

@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hyperbase.common.errors import StoreFormatException
+from hyperbase.common.process.identity import process_identity
 
 SERVER_FILE = "server.json"
 # As temporary files of the store's own are named: what a crash leaves goes with them at the next opening.
 _TEMPORARY_PREFIX = ".tmp-"
-_ENDED = frozenset("ZX")  # states in /proc: ended, and not waited for by the parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,35 +102,3 @@ def _damaged(path: str, error: Exception) -> StoreFormatException:
     return StoreFormatException(
         f"{path} is damaged ({type(error).__name__}: {error}): when no server runs there, remove it"
     )
-
-
-def process_identity(pid: int) -> str | None:
-    """What tells a process from others of its pid; ``""``: the system has no word; ``None``: none runs."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may hold anything; state and start follow it.
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None if os.path.exists("/proc/self/stat") else _answers(pid)
-    if fields[0].decode() in _ENDED:
-        return None
-    return f"{_boot_id()}:{int(fields[19])}"
-
-
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _answers(pid: int) -> str | None:
-    """Without ``/proc``: whether any process has this pid."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""

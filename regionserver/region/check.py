@@ -27,7 +27,7 @@ from regionserver.region.manifest import (
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.local_filesystem import LocalFileSystem
 from regionserver.storage.store_file import StoreFileReader
-from regionserver.storage.wal_reader import LogRecovery, read_log
+from regionserver.storage.wal_reader import LogRecovery, logs_of_servers, read_log
 
 LOG_SUFFIX = ".wal"
 
@@ -64,8 +64,8 @@ def report_store(root: str) -> StoreReport:
     for directory in _region_directories(root):
         report.region_count += 1
         _check_region(fs, directory, verified, report)
-    _check_log(fs, report)
-    _check_archive(fs, report)
+    _check_logs(fs, report)
+    _check_archives(fs, report)
     return report
 
 
@@ -134,21 +134,26 @@ def _find_unnamed(fs: FileSystem, directory: str, manifest: Manifest, report: St
         ]
 
 
-def _check_log(fs: FileSystem, report: StoreReport) -> None:
-    recovery = LogRecovery(fs, WAL_DIRECTORY, seal=False)
-    try:
-        for _ in recovery.records():
-            report.record_count += 1
-    except (DoNotRetryIOException, OSError) as error:
-        report.problems.append(_line(WAL_DIRECTORY, error))
-    report.segment_count += len(recovery.segments)
+def _check_logs(fs: FileSystem, report: StoreReport) -> None:
+    """The store's own log, and those that servers of a cluster have left."""
+    for directory in (WAL_DIRECTORY, *logs_of_servers(fs, WAL_DIRECTORY)):
+        recovery = LogRecovery(fs, directory, seal=False)
+        try:
+            for _ in recovery.records():
+                report.record_count += 1
+        except (DoNotRetryIOException, OSError) as error:
+            report.problems.append(_line(directory, error))
+        report.segment_count += len(recovery.segments)
 
 
-def _check_archive(fs: FileSystem, report: StoreReport) -> None:
+def _check_archives(fs: FileSystem, report: StoreReport) -> None:
     """Archived segments are in StoreFiles already, but somebody may want to read them again."""
-    for name in fs.list(ARCHIVE_DIRECTORY):
-        if name.endswith(LOG_SUFFIX):
-            path = f"{ARCHIVE_DIRECTORY}/{name}"
+    names = fs.list(ARCHIVE_DIRECTORY)
+    paths = [f"{ARCHIVE_DIRECTORY}/{name}" for name in names]
+    for server in [name for name in names if "," in name]:
+        paths += [f"{ARCHIVE_DIRECTORY}/{server}/{name}" for name in fs.list(f"{ARCHIVE_DIRECTORY}/{server}")]
+    for path in paths:
+        if path.endswith(LOG_SUFFIX):
             report.segment_count += 1
             try:
                 report.record_count += sum(1 for _ in read_log(fs, path))

@@ -7,7 +7,7 @@ value, ttl_ms)``. Everything that can be refused is refused here, before a lock 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hyperbase.common.descriptors import TableDescriptor
@@ -17,6 +17,9 @@ from regionserver.storage.cells import DELETE_FAMILY, PUT
 from regionserver.storage.edits import GENERAL, EditCell, LoweredRow, ShapeTable, regular_size
 
 KEY_VALUE_OVERHEAD = 20  # HBase's KeyValue: lengths, timestamp and type around row, family, qualifier, value
+
+SUBMIT_ROWS = 4096  # most rows of one log record
+SUBMIT_BYTES = 16 * 1024 * 1024  # of a record with several rows; back-pressure works record by record
 
 MAX_SHAPE_NAME_BYTES = 65_536  # rows with a longer column name are never regular
 
@@ -175,3 +178,23 @@ def stamp_cells(cells: Iterable[RawCell], now: int, sequence_id: int) -> tuple[E
 def has_markers(cells: Sequence[RawCell]) -> bool:
     """Some cell is a delete marker."""
     return any(cell[3] != PUT for cell in cells)
+
+
+def log_records(rows: list[LoweredRow]) -> Iterator[list[LoweredRow]]:
+    """The rows in parts that each make one log record."""
+    if len(rows) <= SUBMIT_ROWS and sum(map(_row_bytes, rows)) <= SUBMIT_BYTES:
+        yield rows
+        return
+    begin = size = 0
+    for end, row in enumerate(rows):
+        size += _row_bytes(row)
+        if end > begin and (size > SUBMIT_BYTES or end - begin >= SUBMIT_ROWS):
+            yield rows[begin:end]
+            begin, size = end, _row_bytes(row)
+    yield rows[begin:]
+
+
+def _row_bytes(row: LoweredRow) -> int:
+    if row[1] >= 0:
+        return row[4]
+    return sum(len(cell[1]) + len(cell[4]) for cell in row[2])

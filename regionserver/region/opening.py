@@ -23,7 +23,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from hyperbase.common.descriptors import TableDescriptor
-from hyperbase.common.errors import DamagedWALException, HBaseIOException
+from hyperbase.common.errors import DamagedWALException, HBaseIOException, StoreClosedException
 from hyperbase.common.region_info import RegionInfo
 from regionserver.region.engine import Engine
 from regionserver.region.flush import flush_region
@@ -89,6 +89,8 @@ def _replay(engine: Engine, log: str, attempts: Sequence[_Attempt]) -> None:
             raise HBaseIOException(f"the log directory {log} is missing: its edits cannot be replayed")
         recovery = LogRecovery(engine.fs, log, seal=False)
         for record in recovery.records():
+            if engine.closed:
+                raise StoreClosedException(f"the replay of {log} was given up: the server is stopping")
             attempt = waiting.get(record.region)
             if attempt is not None and record.kind == EDIT:
                 attempt.take(record)

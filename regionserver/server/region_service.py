@@ -66,14 +66,17 @@ T = TypeVar("T")
 _GET_FILTER = 5  # its place in an encoded Get
 INLINE_GETS = 32  # of one GET_MANY done on the loop; more go to a thread
 _META_ID = META_REGION.id16
-_ADMIN, _REGISTRY = int(Method.ADMIN), int(Method.REGISTRY)
+_ADMIN, _REGISTRY, _COMMAND = int(Method.ADMIN), int(Method.REGISTRY), int(Method.COMMAND)
 _META_CLASS, _ADMIN_CLASS, _USER_CLASS = int(Priority.META), int(Priority.ADMIN), int(Priority.USER)
+_SERVER_CLASS = int(Priority.SERVER)
 
 
 def priority_of(method: int, arguments: Any) -> int:
-    """The class of a call: reads of hbase:meta and changes of tables have limits of their own."""
+    """The class of a call: reads of hbase:meta, changes of tables and commands have limits of their own."""
     if method == _ADMIN:
         return _ADMIN_CLASS
+    if method == _COMMAND:
+        return _SERVER_CLASS
     if method == _REGISTRY or (arguments and arguments[0] == _META_ID):
         return _META_CLASS
     return _USER_CLASS

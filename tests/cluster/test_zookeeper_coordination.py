@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,7 @@ from hyperbase.common.errors import (
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.lease import LeaseState
-from hyperbase.common.zookeeper.session import ZooKeeperSession, end_session
+from hyperbase.common.zookeeper.session import ZooKeeperSession, end_noted_session, end_session
 from hyperbase.common.zookeeper.znodes import RegionServerInfo
 from tests.cluster.conftest import TICK_S, Join
 from tests.support.waiting import keep_beating, wait_for
@@ -45,6 +47,13 @@ def test_registry_answers_what_a_client_needs(join: Join) -> None:
     member.set_meta_location(A, RegionState.OPENING)
     with pytest.raises(PleaseHoldException):
         client.meta_location()
+    member.resign()
+    assert registry_answer(coordination) == {
+        "cluster_id": "id-1",
+        "master": "",
+        "meta": "",
+        "servers": ["a,16020,1"],
+    }
 
 
 def test_a_cluster_that_has_not_started_says_so(join: Join) -> None:
@@ -127,12 +136,22 @@ def test_a_recovery_takes_the_znode_first_and_the_server_ends(join: Join) -> Non
     assert master.remove_znode_of(A).wait_s == 0
 
 
+def test_who_is_taken_for_dead_before_it_has_registered_does_not_become_alive(join: Join) -> None:
+    master, server = join(), join()
+    assert master.remove_znode_of(A).wait_s == 0
+    with pytest.raises(LeaseLostException, match="taken for dead before it had registered"):
+        server.lease_server(A)
+    assert master.servers() == []
+    assert master.remove_znode_of(A).wait_s == 0
+    assert master.removed_servers() == [A]
+
+
 def test_an_old_mark_does_not_protect_a_znode(join: Join) -> None:
     master, server = join(), join()
     server.register_server(A)
     master.remove_znode_of(A)
-    other = join()
-    other.register_server(A)
+    path = master.paths.server(A)  # it registered, and has not looked for a mark yet
+    join().session.create(path, b"", ephemeral=True)
     assert master.remove_znode_of(A).wait_s >= 10
     assert master.servers() == []
 
@@ -224,3 +243,32 @@ def test_no_zookeeper_is_told() -> None:
     session = ZooKeeperSession(f"127.0.0.1:{free_port()}", timeout_s=3)
     with pytest.raises(PleaseHoldException, match=r"did not answer within 0\.5 s: is it running"):
         session.start(0.5)
+
+
+def test_the_session_of_a_dead_process_is_ended_by_who_has_its_file(
+    join: Join, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "server.session"
+    monkeypatch.setenv("HYPERBASE_SESSION_FILE", str(path))
+    server = join()
+    monkeypatch.delenv("HYPERBASE_SESSION_FILE")
+    master = join()
+    server.register_server(A)
+    assert master.servers() == [A]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not end_noted_session(str(path), os.getpid() + 1), "another process's"
+    assert master.servers() == [A]
+    began = time.monotonic()
+    assert end_noted_session(str(path), os.getpid())
+    wait_for(lambda: master.servers() == [])
+    assert time.monotonic() - began < 5  # the session would have lasted for 10 s
+    assert not end_noted_session(str(path), os.getpid())
+    wait_for(lambda: bool(server.session.lost))
+
+
+def test_a_session_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "server.session"
+    assert not end_noted_session(str(path), 1)
+    path.write_text('{"pid": 1}')
+    with pytest.raises(OSError, match="is damaged"):
+        end_noted_session(str(path), 1)

@@ -15,8 +15,7 @@ import pytest
 import hyperbase
 from hyperbase.common.errors import IllegalArgumentException, NoSuchColumnFamilyException
 from hyperbase.common.model import Delete, Put, Scan
-from hyperbase.embedded import arrow_load
-from regionserver.region import vector_scan
+from regionserver.region import arrow_load, vector_scan
 from regionserver.server import arrow_service
 from tests.support.aio_backend import aio_directory
 from tests.support.served import served_directory

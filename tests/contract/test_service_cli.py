@@ -18,9 +18,11 @@ import pytest
 import hyperbase
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import StoreFormatException, StoreLockedException
+from hyperbase.common.process.identity import process_identity
+from hyperbase.common.process.life import ServerStartError, is_loopback
 from hyperbase.common.region_info import META_REGION
-from hyperbase.standalone.run import ServerStartError, is_loopback, run
-from hyperbase.standalone.server_file import SERVER_FILE, ServerFile, process_identity, read_server_file
+from hyperbase.standalone.run import run
+from hyperbase.standalone.server_file import SERVER_FILE, ServerFile, read_server_file
 from tests.support.service import Server, environment, hyperbase_command
 
 DATA = "hyperbase-data"  # the default directory
@@ -83,7 +85,7 @@ def test_start_says_where_it_listens_and_stops_cleanly_on_sigterm(here: Path) ->
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
     assert not (here / DATA / SERVER_FILE).exists()
-    assert " INFO hyperbase.standalone.run: stopping signal=SIGTERM\n" in server.log
+    assert " INFO hyperbase.common.process.life: stopping signal=SIGTERM\n" in server.log
     assert said("status", cwd=here, code=1) == f"not running: no server has {here / DATA} open\n"
     assert json.loads(said("status", "--json", cwd=here, code=1))["running"] is False
 
@@ -346,7 +348,8 @@ def test_a_server_that_others_reach_says_so(here: Path) -> None:
     with Server("--bind", "0.0.0.0", cwd=here) as server:
         assert "(warning: other machines reach it, and there is no authentication yet)" in server.lines[0]
         assert (
-            "WARNING hyperbase.standalone.run: other machines reach this server bind=0.0.0.0\n" in server.log
+            "WARNING hyperbase.common.process.life: other machines reach this server bind=0.0.0.0\n"
+            in server.log
         )
     assert is_loopback("127.0.0.53")
     assert is_loopback("::1")

@@ -9,8 +9,8 @@ import pytest
 
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, NamespaceDescriptor, TableDescriptor
 from hyperbase.common.model import Append, Delete, Increment, Put, RowMutations
-from hyperbase.embedded import arrow_load
 from hyperbase.embedded.backend import EmbeddedBackend
+from regionserver.region import arrow_load
 from regionserver.storage.memory_filesystem import SimulatedCrash
 from tests.support.crash_matrix import (
     Model,

@@ -30,9 +30,9 @@ from hyperbase import (
     RowMutations,
     TableDescriptor,
 )
-from hyperbase.embedded import arrow_load
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
+from regionserver.region import arrow_load
 from regionserver.storage.local_filesystem import LocalFileSystem
 
 FILE = Path(__file__).with_name("store-1.tar.gz")

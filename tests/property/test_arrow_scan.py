@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.model import CellType, Delete, Put, Scan
-from hyperbase.embedded import arrow_load
 from hyperbase.embedded.arrow_load import put_arrow
 from hyperbase.embedded.arrow_scan import scan_arrow
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore
-from regionserver.region import region_arrow, vector_scan
+from regionserver.region import arrow_load, region_arrow, vector_scan
 from regionserver.storage.memory_filesystem import MemoryFileSystem
 
 NOW = 1_000_000_000

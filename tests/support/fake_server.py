@@ -20,7 +20,7 @@ from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.common.wire.faults import encode_fault
 from hyperbase.common.wire.frames import PREAMBLE, FrameDecoder, pack_frame
 from hyperbase.common.wire.messages import END, ERROR, ITEM, OK, Method
-from hyperbase.common.wire.model_codec import encode_results
+from hyperbase.common.wire.model_codec import decode_scan, encode_results
 
 
 @dataclass
@@ -36,6 +36,15 @@ class Stream:
 
     items: list[Any]
     end: Any = None
+
+
+@dataclass
+class Item:
+    """A part of the answer to a call that was made before; ``last``, or an exception: its end."""
+
+    call_id: int
+    payload: Any
+    last: bool = False
 
 
 class Silence:
@@ -71,6 +80,12 @@ class FakeServer:
     elsewhere: dict[bytes, str] = field(default_factory=dict)  # start key → address of another server
     hello: Any = None  # instead of the usual answer
     answers_pings: bool = True  # by itself
+    registry: Any = None  # what REGISTRY answers, or the exception it raises, instead of the usual
+    closed_regions: set[bytes] = field(
+        default_factory=set
+    )  # start keys of regions that hbase:meta has closed
+    lost_regions: set[bytes] = field(default_factory=set)  # .. and of those that it does not list
+    own_ids: dict[bytes, int] = field(default_factory=dict)  # start key → region id that is not ``region_id``
 
     def __post_init__(self) -> None:
         self.requests: list[Request] = []
@@ -88,7 +103,8 @@ class FakeServer:
     def regions(self) -> list[RegionInfo]:
         """The table's regions now."""
         keys = [b"", *self.splits, b""]
-        return [RegionInfo("t", low, high, self.region_id) for low, high in pairwise(keys)]
+        ids = self.own_ids
+        return [RegionInfo("t", low, high, ids.get(low, self.region_id)) for low, high in pairwise(keys)]
 
     def close(self) -> None:
         """Stop listening, end every connection."""
@@ -152,6 +168,11 @@ class FakeServer:
             return
         if found is Close:
             connection.shutdown(socket.SHUT_RDWR)
+        elif isinstance(found, Item):
+            kind, payload = (OK if found.last else ITEM), found.payload
+            if isinstance(payload, HBaseIOException):
+                kind, payload = ERROR, encode_fault(payload)
+            connection.sendall(pack_frame((found.call_id, kind, payload)))
         elif isinstance(found, Send):
             connection.sendall(found.data)
         elif isinstance(found, Stream):
@@ -186,10 +207,15 @@ class FakeServer:
                 "max_frame_bytes": 2**26,
             }
         if request.method == Method.REGISTRY:
-            me = self.address.replace(":", ",") + ",1"
-            return {"cluster_id": "c", "master": me, "meta": me, "servers": [me]}
+            if isinstance(self.registry, Exception):
+                raise self.registry
+            return self.registry or registry(self.address, self.address, [self.address])
         if request.method == Method.SCAN and request.arguments[0] == META_REGION.id16:
-            return Stream([], (encode_results(self._meta_rows()), False))
+            scan = decode_scan(request.arguments[1])
+            rows = [row for row in self._meta_rows() if scan.start <= row.row < (scan.stop or b"\xff")]
+            return Stream([], (encode_results(rows), False))
+        if request.method == Method.GET and request.arguments[0] == META_REGION.id16:
+            return None if self.state is None else ((b"table:state",), (self.state,), 1)
         if request.method == Method.CREDIT:
             call_id, items = request.arguments
             self._go_on(connection, request.connection, call_id, items)
@@ -209,12 +235,21 @@ class FakeServer:
         if self.state is not None:
             rows.append(Result(b"t", [b"table:state"], [self.state], 1))
         for info in self.regions():
-            rows.append(
-                Result(
-                    info.region_name,
-                    [b"info:regioninfo", b"info:server"],
-                    [info.to_bytes(), self.elsewhere.get(info.start_key, self.address).encode()],
-                    1,
-                )
-            )
-        return rows
+            if info.start_key in self.lost_regions:
+                continue
+            address = self.elsewhere.get(info.start_key, self.address).encode()
+            state = b"CLOSED" if info.start_key in self.closed_regions else b"OPEN"
+            cells = {b"info:regioninfo": info.to_bytes(), b"info:server": address, b"info:state": state}
+            rows.append(Result(info.region_name, list(cells), list(cells.values()), 1))
+        return sorted(rows, key=lambda row: row.row)
+
+
+def registry(master: str, meta: str, servers: list[str], cluster_id: str = "c") -> dict[str, Any]:
+    """What REGISTRY answers; of addresses."""
+    name = "{},1".format
+    return {
+        "cluster_id": cluster_id,
+        "master": name(master.replace(":", ",")) if master else "",
+        "meta": name(meta.replace(":", ",")) if meta else "",
+        "servers": [name(server.replace(":", ",")) for server in servers],
+    }

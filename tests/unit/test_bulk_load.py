@@ -13,11 +13,10 @@ from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Put, Scan
-from hyperbase.embedded import arrow_load
 from hyperbase.embedded.arrow_load import put_arrow
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore
-from regionserver.region import bulk_load
+from regionserver.region import arrow_load, bulk_load
 from regionserver.storage.memory_filesystem import MemoryFileSystem
 from regionserver.storage.store_file import StoreFileWriter
 

@@ -94,7 +94,7 @@ def test_markers_never_hold_back_the_archive(db: Connection, disk: MemoryFileSys
 def test_a_bulk_load_leaves_one(
     db: Connection, disk: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hyperbase.embedded.arrow_load.FILE_BYTES", 1)
+    monkeypatch.setattr("regionserver.region.arrow_load.FILE_BYTES", 1)
     db.table("t").put_arrow(pa.table({"row": ["a", "b"], "q": ["1", "2"]}), family="f")
     sync(db)
     marker = markers(disk)[-1]

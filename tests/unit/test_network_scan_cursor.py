@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from hyperbase.client.network.locator import Place, Regions
+from hyperbase.client.network.regions import Place, Regions
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import DoNotRetryIOException, UnknownScannerException
 from hyperbase.common.model import Result, Scan
-from hyperbase.common.region_info import RegionInfo
 from hyperbase.common.wire.model_codec import decode_scan, encode_results
 
 COLUMNS = [b"f:a", b"f:b", b"f:c", b"f:d"]
@@ -20,7 +19,9 @@ COLUMNS = [b"f:a", b"f:b", b"f:c", b"f:d"]
 
 def regions(*splits: bytes) -> Regions:
     keys = [b"", *splits, b""]
-    return Regions([Place(RegionInfo("t", low, high, 1), "here:1") for low, high in pairwise(keys)])
+    return Regions(
+        [Place(b"%d" % number, low, high, "here:1") for number, (low, high) in enumerate(pairwise(keys))]
+    )
 
 
 def result(row: bytes, begin: int = 0, end: int = 4, partial: bool = False) -> Result:

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import gc, resource, sys
-from hyperbase.standalone.process import SWITCH_INTERVAL_S, tune_process
+from hyperbase.common.process.tuning import SWITCH_INTERVAL_S, tune_process
 
 tune_process()
 import pyarrow as pa

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -13,10 +13,11 @@ from hyperbase.client.aio.driver import AsyncDriver
 from hyperbase.client.aio.parts import PartStream
 from hyperbase.client.arrow_layout import Column, columns_of_cells
 from hyperbase.client.network.arrow_reads import ArrowPart, ArrowRequest, find_columns
-from hyperbase.client.network.arrow_writes import messages_of
+from hyperbase.client.network.arrow_writes import SERVERS_AT_A_TIME, Part, messages_of, placed, rounds_of
 from hyperbase.client.network.commands import Call
-from hyperbase.client.network.locator import Locator, Place, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Scan
@@ -60,20 +61,17 @@ async def _batches(
     cursor = ScanCursor(request.scan)
     retries = Retries(driver.config, f"scan of {table}")
     while not cursor.finished:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = await driver.run(locator.regions(table, retries))
-            place = cursor.place(regions)
+            place = await driver.run(locator.find(table, cursor.place, retries))
             if place is None:
                 return
             async with aclosing(_region_batches(driver, cursor, request, place, retries)) as batches:
                 async for batch in batches:
                     yield batch
         except HBaseIOException as error:
-            pause = pause_after(error, retries)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            await asyncio.sleep(pause)
+            locator.failed(place, error)
+            await asyncio.sleep(pause_after(error, retries))
 
 
 async def _region_batches(
@@ -116,9 +114,55 @@ async def put_arrow(
     family: bytes | None,
 ) -> int:
     """Upload; see ``hyperbase.client.network.arrow_puts``. The input is read in a thread: it may wait."""
-    stream, credit = await _open_put(driver, locator, table, (table, row_key, timestamp, family))
+    arguments = (table, row_key, timestamp, family)
+    await driver.run(locator.regions(table, Retries(driver.config, f"put_arrow into {table}")))
+    stream, credit = await _open_put(driver, locator, table, arguments)
+    if locator.one_process:
+        return await _upload(stream, credit, data, data.schema)
+    await _upload(stream, credit, (), data.schema)  # a look at the columns
+    loaded = 0
+    rounds = rounds_of(data, row_key, timestamp)
+    while (part := await asyncio.to_thread(next, rounds, None)) is not None:
+        retries = Retries(driver.config, f"put_arrow into {table}")
+        while not part.done:
+            trouble: HBaseIOException | None
+            try:
+                parts = await driver.run(placed(locator, table, part, retries))
+            except HBaseIOException as error:
+                trouble = error
+            else:
+                outcomes = await _send_all(driver, parts, arguments, data.schema)
+                trouble = part.take(locator, parts, outcomes)
+            if trouble is not None:
+                await asyncio.sleep(retries.after(trouble))
+        loaded += part.loaded
+    return loaded
+
+
+async def _send_all(
+    driver: AsyncDriver, parts: Sequence[Part], arguments: Any, schema: pa.Schema
+) -> list[int | HBaseIOException]:
+    """The rows that each part had loaded, or its error."""
+    room = asyncio.Semaphore(SERVERS_AT_A_TIME)
+
+    async def send(part: Part) -> int | HBaseIOException:
+        async with room:
+            try:
+                stream, credit = await _begin_put(driver, part.address, arguments)
+                part.begun = True
+                return await _upload(stream, credit, part.batches, schema)
+            except HBaseIOException as error:
+                return error
+
+    return list(await asyncio.gather(*map(send, parts)))
+
+
+async def _upload(
+    stream: PartStream, credit: int, batches: Iterable[pa.RecordBatch], schema: pa.Schema
+) -> int:
+    """Send everything; returns how many rows were loaded."""
     try:
-        messages = messages_of(data, data.schema)
+        messages = messages_of(batches, schema)
         while (message := await asyncio.to_thread(next, messages, None)) is not None:
             while not credit:
                 kind, payload = await stream.next_part(None)
@@ -141,18 +185,21 @@ async def _open_put(
 ) -> tuple[PartStream, int]:
     retries = Retries(driver.config, f"put_arrow into {table}")
     while True:
-        regions: Regions | None = None
-        stream: PartStream | None = None
+        place: Place | None = None
         try:
-            regions = await driver.run(locator.regions(table, retries))
-            address = regions.places[0].where()
-            stream = await driver.open_stream(Call(address, _ARROW_PUT, arguments, None))
-            _, credit = await stream.next_part(driver.config.operation_timeout_s)
-            return stream, int(credit)
+            place = await driver.run(locator.find(table, lambda regions: regions.places[0], retries))
+            assert place is not None
+            return await _begin_put(driver, place.where(), arguments)
         except HBaseIOException as error:
-            if stream is not None:
-                stream.close()
-            pause = retries.after(error)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            await asyncio.sleep(pause)
+            locator.failed(place, error)
+            await asyncio.sleep(retries.after(error))
+
+
+async def _begin_put(driver: AsyncDriver, address: str, arguments: tuple[Any, ...]) -> tuple[PartStream, int]:
+    stream = await driver.open_stream(Call(address, _ARROW_PUT, arguments, None))
+    try:
+        _, credit = await stream.next_part(driver.config.operation_timeout_s)
+        return stream, int(credit)
+    except BaseException:
+        stream.close()
+        raise

@@ -13,8 +13,7 @@ from hyperbase.client.aio.admin import Admin
 from hyperbase.client.aio.driver import AsyncDriver
 from hyperbase.client.aio.table import Table
 from hyperbase.client.connection import Name, described_families
-from hyperbase.client.network.backend import find_server
-from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.locator import Locator, Source
 from hyperbase.client.network.nonces import Nonces
 from hyperbase.client.network.retries import Retries
 from hyperbase.common.config import ClientConfig
@@ -31,7 +30,7 @@ class Connection:
 
     def __init__(
         self,
-        seeds: Sequence[str],
+        source: Source,
         config: ClientConfig,
         table_prefix: Name | None = None,
         table_prefix_separator: Name = b"_",
@@ -40,9 +39,8 @@ class Connection:
         self.table_prefix_separator = to_bytes(table_prefix_separator, "'table_prefix_separator'")
         self.config = config
         self.nonces = Nonces()
-        self.locator = Locator(seeds)
+        self.locator = Locator(source)
         self.driver = AsyncDriver(self.nonces.client_id, config)
-        self._seeds = list(seeds)
         self._open = False
 
     def __repr__(self) -> str:
@@ -52,11 +50,12 @@ class Connection:
         """See that a server is there.
 
         Raises:
-            ConnectException: none is. RetriesExhaustedException: none answered in time.
+            ConnectException: none is, or no ZooKeeper. RetriesExhaustedException: none answered in time.
+            PleaseHoldException: there is no cluster at ZooKeeper's root, or it does not serve yet.
         """
         if self.driver.closed:
             self.driver = AsyncDriver(self.nonces.client_id, self.config)
-        await self.driver.run(find_server(self._seeds, Retries(self.config, "connecting")))
+        await self.driver.run(self.locator.connect(Retries(self.config, "connecting")))
         self._open = True
 
     async def close(self) -> None:

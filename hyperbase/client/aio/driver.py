@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Hashable
 from typing import Any, TypeVar
 
 from hyperbase.client.aio.link import Link, open_link
 from hyperbase.client.aio.parts import PartStream
-from hyperbase.client.network.commands import Call, Calls, Sleep, Steps
+from hyperbase.client.network.commands import Blocking, Call, Calls, Command, Once, Sleep, Steps
 from hyperbase.common.config import ClientConfig
-from hyperbase.common.errors import HBaseIOException, StoreClosedException
+from hyperbase.common.errors import CallTimeoutException, HBaseIOException, StoreClosedException
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ class AsyncDriver:
         self._links: dict[str, Link] = {}
         self._opening: dict[str, asyncio.Task[Link]] = {}
         self._timeout_ms = max(1, int(config.operation_timeout_s * 1000))
+        self._shared: dict[Hashable, asyncio.Task[Any]] = {}
         self.closed = False
 
     async def run(self, steps: Steps[T]) -> T:
@@ -43,14 +45,38 @@ class AsyncDriver:
         finally:
             steps.close()
 
-    async def _execute(self, command: Call | Calls | Sleep) -> Any:
+    async def _execute(self, command: Command) -> Any:
         if type(command) is Call:
             return await self.call(command)
         if type(command) is Calls:
             return await self._parallel(command.calls)
+        if type(command) is Once:
+            return await self._once(command)
+        if type(command) is Blocking:
+            return await asyncio.to_thread(command.function)
         assert type(command) is Sleep
         await asyncio.sleep(command.seconds)
         return None
+
+    async def _once(self, command: Once) -> Any:
+        """The result of the operation, which goes on for others when the task that began it is cancelled."""
+        task = self._shared.get(command.key)
+        if task is None:
+            task = asyncio.ensure_future(self.run(command.steps()))
+            self._shared[command.key] = task
+            task.add_done_callback(lambda done: self._once_done(command, done))
+        left = None if command.deadline is None else max(command.deadline - time.monotonic(), 0)
+        await asyncio.wait([task], timeout=left)
+        if not task.done():
+            raise CallTimeoutException("what another task looks up did not come in time")
+        if task.cancelled():
+            raise StoreClosedException("this connection was closed meanwhile")
+        return task.result()
+
+    def _once_done(self, command: Once, task: asyncio.Task[Any]) -> None:
+        del self._shared[command.key]
+        if not task.cancelled():
+            task.exception()  # perhaps nobody waits for it any more
 
     def ready_link(self, address: str) -> Link | None:
         """The link to a server when a call can be made on it at once."""
@@ -149,7 +175,7 @@ class AsyncDriver:
     def close(self) -> None:
         """Close every link."""
         self.closed = True
-        for task in list(self._opening.values()):
+        for task in (*self._opening.values(), *self._shared.values()):
             task.cancel()
         for link in self._links.values():
             link.close()

@@ -8,8 +8,9 @@ from contextlib import aclosing
 
 from hyperbase.client.aio.driver import AsyncDriver
 from hyperbase.client.network.commands import Call
-from hyperbase.client.network.locator import Locator, Place, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Result, Scan
@@ -25,20 +26,17 @@ async def scan_chunks(
     cursor = ScanCursor(scan)
     retries = Retries(driver.config, f"scan of {table}")
     while not cursor.finished:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = await driver.run(locator.regions(table, retries))
-            place = cursor.place(regions)
+            place = await driver.run(locator.find(table, cursor.place, retries))
             if place is None:
                 return
             async with aclosing(_region_chunks(driver, cursor, place, retries)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except HBaseIOException as error:
-            pause = pause_after(error, retries)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            await asyncio.sleep(pause)
+            locator.failed(place, error)
+            await asyncio.sleep(pause_after(error, retries))
 
 
 async def _region_chunks(

@@ -12,8 +12,8 @@ from hyperbase.client.aio.scans import scan_chunks
 from hyperbase.client.arrow import as_reader, check_layout, column_types, wide_columns
 from hyperbase.client.arrow import make_scan as arrow_scan
 from hyperbase.client.checks import durability, row_data, stamp
-from hyperbase.client.network.locator import Regions
 from hyperbase.client.network.puts import check_sizes, one_row, put_rows, read_one, resume_one
+from hyperbase.client.network.regions import Place
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.rows import call_row, read_result, resume_row
 from hyperbase.client.network.scatter import Outcome, get_many, is_plain, read_check, run_batch
@@ -116,19 +116,18 @@ class Table:
         """Call a method on the region of a row, and try again where that can help."""
         connection = self.connection
         started = time.monotonic()
-        regions = connection.locator.tables.get(self._full_name)
-        if regions is None:
+        place = connection.locator.known(self._full_name, row)
+        if place is None:
             retries = self._retries(method, started)
             return await connection.driver.run(
                 call_row(connection.locator, self._full_name, row, method, rest, retries)
             )
         try:
-            place = regions.of(row)
             return await connection.driver.quick(place.where(), method, (place.id16, *rest))
         except HBaseIOException as error:
             retries = self._retries(method, started)
             steps = resume_row(
-                connection.locator, self._full_name, row, method, rest, retries, used=regions, error=error
+                connection.locator, self._full_name, row, method, rest, retries, used=place, error=error
             )
         return await connection.driver.run(steps)
 
@@ -252,9 +251,9 @@ class Table:
         at = None if timestamp is None else stamp(timestamp)
         if not cells:
             return
-        regions = self.connection.locator.tables.get(self._full_name)
-        if regions is not None:
-            await self._put_one((row, cells), at, durability(wal), regions)
+        place = self.connection.locator.known(self._full_name, row)
+        if place is not None:
+            await self._put_one((row, cells), at, durability(wal), place)
             return
         try:
             await self._put_rows([(row, cells)], at, durability(wal))
@@ -268,7 +267,7 @@ class Table:
         await self._mutate(_MUTATE, put)
 
     async def _put_one(
-        self, row: tuple[bytes, Mapping[bytes, bytes]], at: int | None, level: Durability, regions: Regions
+        self, row: tuple[bytes, Mapping[bytes, bytes]], at: int | None, level: Durability, place: Place
     ) -> None:
         """The first attempt goes straight to the link; see ``NetworkTable``."""
         connection = self.connection
@@ -277,7 +276,6 @@ class Table:
         started = time.monotonic()
         nonce = nonces.new()
         try:
-            place = regions.of(row[0])
             arguments = one_row(place, row, nonce, at, level)
             error = read_one(await connection.driver.quick(place.where(), _PUT_ROWS, arguments))
         except HBaseIOException as failed:
@@ -298,7 +296,7 @@ class Table:
                 at,
                 level,
                 retries,
-                used=regions,
+                used=place,
                 number=nonce[0],
                 error=error,
             )

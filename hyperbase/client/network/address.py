@@ -1,21 +1,34 @@
-"""Addresses of servers: ``hyperbase://host[:port][,host[:port]…]``."""
+"""Addresses: ``hyperbase://host[:port][,…]`` of servers, ``zk://…`` of a cluster's ZooKeeper."""
 
 from __future__ import annotations
 
 import re
 
 from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.zookeeper.location import ZooKeeperLocation
 
 SCHEME = "hyperbase"
 DEFAULT_PORT = 16000
 
 _URL = re.compile(r"hyperbase://", re.IGNORECASE)
+_ZOOKEEPER = re.compile(r"zk://", re.IGNORECASE)
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/?#@\s]+)(?::([0-9]{1,5}))?")
 
 
 def is_server_url(location: object) -> bool:
-    """Whether a location names servers."""
-    return isinstance(location, str) and _URL.match(location) is not None
+    """Whether a location names servers, or a cluster's ZooKeeper."""
+    return isinstance(location, str) and (_URL.match(location) or _ZOOKEEPER.match(location)) is not None
+
+
+def parse_source(url: str) -> list[str] | ZooKeeperLocation:
+    """Whom to ask where things are.
+
+    Raises:
+        IllegalArgumentException: no such URL.
+    """
+    if _ZOOKEEPER.match(url):
+        return ZooKeeperLocation.parse(url[:5].lower() + url[5:])
+    return parse_servers(url)
 
 
 def parse_servers(url: str) -> list[str]:

@@ -1,7 +1,8 @@
 """ADMIN calls: changes of tables and their maintenance, by the master.
 
 They take as long as they take: a compaction may run for hours. The keep-alive tells whether the master lives.
-A change that is asked for again, after the connection was lost, has its number: it is carried out once.
+A change that is asked for again, after the connection was lost, has its number: it is carried out once. When
+the master died, the next one is asked.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from hyperbase.client.network.commands import Call, Sleep, Steps
 from hyperbase.client.network.locator import Locator
 from hyperbase.client.network.nonces import Nonces
-from hyperbase.client.network.retries import Retries, is_not_now, may_have_moved
+from hyperbase.client.network.retries import Retries, is_not_now
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.wire.admin_codec import ADMIN_METHODS, encode_admin_arguments
 from hyperbase.common.wire.messages import Method
@@ -29,19 +30,16 @@ def admin_call(
     number = nonces.new()[0] if method.changes else None
     try:
         while True:
-            asked = False
+            master = ""
             try:
-                if not locator.master:
-                    yield from locator.ask_registry(retries)
-                asked = True
-                answer = yield Call(locator.master, _ADMIN, (name, wire, number), retries.deadline)
+                master = yield from locator.master_address(retries)
+                answer = yield Call(master, _ADMIN, (name, wire, number), retries.deadline)
                 return method.result.decode(answer)
             except HBaseIOException as error:
-                if asked and not is_not_now(error):  # the change was tried, and failed
+                if master and not is_not_now(error):  # the change was tried, and failed
                     raise
+                locator.master_failed(master, error)
                 pause = retries.after(error)
-                if may_have_moved(error):
-                    locator.forget_servers()
             yield Sleep(pause)
     finally:
         if number is not None:

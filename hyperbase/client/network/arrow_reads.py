@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from hyperbase.client.arrow_layout import CELLS_SCHEMA, Column, WideColumns, check_cells, check_wide
 from hyperbase.client.network.commands import Call, Sleep, Steps
-from hyperbase.client.network.locator import Locator, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Scan
@@ -113,18 +114,15 @@ def find_columns(locator: Locator, table: str, scan: Scan, retries: Retries) -> 
     cursor = ScanCursor(scan)
     found: set[Column] = set()
     while not cursor.finished:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = yield from locator.regions(table, retries)
-            place = cursor.place(regions)
+            place = yield from locator.find(table, cursor.place, retries)
             if place is None:
                 break
             names = yield Call(place.where(), _COLUMNS, (place.id16, cursor.request()), retries.deadline)
         except HBaseIOException as error:
-            pause = retries.after(error)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            yield Sleep(pause)
+            locator.failed(place, error)
+            yield Sleep(retries.after(error))
             continue
         for name in names:
             family, _, qualifier = name.partition(b":")

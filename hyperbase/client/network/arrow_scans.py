@@ -11,8 +11,9 @@ from hyperbase.client.arrow_layout import Column, columns_of_cells
 from hyperbase.client.network.arrow_reads import ArrowPart, ArrowRequest, find_columns
 from hyperbase.client.network.commands import Call
 from hyperbase.client.network.driver import BlockingDriver
-from hyperbase.client.network.locator import Locator, Place, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Scan
@@ -56,18 +57,15 @@ def _batches(
     cursor = ScanCursor(request.scan)
     retries = Retries(driver.config, f"scan of {table}")
     while not cursor.finished:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = driver.run(locator.regions(table, retries))
-            place = cursor.place(regions)
+            place = driver.run(locator.find(table, cursor.place, retries))
             if place is None:
                 return
             yield from _region_batches(driver, cursor, request, place, retries)
         except HBaseIOException as error:
-            pause = pause_after(error, retries)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            time.sleep(pause)
+            locator.failed(place, error)
+            time.sleep(pause_after(error, retries))
 
 
 def _region_batches(

@@ -5,47 +5,45 @@ Threads: any number. After a fork the child goes on with sockets of its own.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from typing import Any
 
 from hyperbase.client.network.admin_calls import admin_call
-from hyperbase.client.network.commands import Call, Sleep, Steps
 from hyperbase.client.network.driver import BlockingDriver
-from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.locator import Locator, Source
 from hyperbase.client.network.nonces import Nonces
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.table import NetworkTable
 from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
-from hyperbase.common.errors import ConnectException, HBaseIOException, StoreClosedException
+from hyperbase.common.errors import StoreClosedException
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.region_info import RegionInfo
-from hyperbase.common.wire.messages import Method
 
 
 class NetworkBackend:
-    """A client of one store's servers."""
+    """A client of one store's servers, of which some are named, or the ZooKeeper that knows them."""
 
-    def __init__(self, seeds: Sequence[str], config: ClientConfig) -> None:
+    def __init__(self, source: Source, config: ClientConfig) -> None:
         self.config = config
-        self._seeds = list(seeds)
+        self._source = source
         self._closed = False
         self._begin()
 
     def _begin(self) -> None:
         self.nonces = Nonces()
-        self.locator = Locator(self._seeds)
+        self.locator = Locator(self._source)
         self.driver = BlockingDriver(self.nonces.client_id, self.config)
 
     def connect(self) -> None:
         """See that a server is there.
 
         Raises:
-            ConnectException: none is. RetriesExhaustedException: none answered in time.
+            ConnectException: none is, or no ZooKeeper. RetriesExhaustedException: none answered in time.
+            PleaseHoldException: there is no cluster at ZooKeeper's root, or it does not serve yet.
         """
-        self.driver.run(find_server(self._seeds, Retries(self.config, "connecting")))
+        self.driver.run(self.locator.connect(Retries(self.config, "connecting")))
 
     def close(self) -> None:
         """Close every socket; calls in other threads fail."""
@@ -195,24 +193,3 @@ class NetworkBackend:
 
     def decommissioned(self) -> list[str]:
         return list(self._admin("decommissioned"))
-
-
-def find_server(seeds: Sequence[str], retries: Retries) -> Steps[None]:
-    """Ask each address until one answers; where nobody listens at all of them, that is the answer."""
-    while True:
-        final = True
-        trouble: HBaseIOException | None = None
-        for seed in seeds:
-            try:
-                yield Call(seed, int(Method.PING), (), retries.deadline)
-                return
-            except HBaseIOException as error:
-                trouble = error
-                refused = isinstance(error, ConnectException) and isinstance(
-                    error.__cause__, (ConnectionRefusedError, socket.gaierror)
-                )
-                final = final and refused
-        assert trouble is not None
-        if final:
-            raise trouble
-        yield Sleep(retries.after(trouble))

@@ -6,7 +6,7 @@ It knows nothing of sockets and event loops, so one set of operations serves eve
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -33,6 +33,24 @@ class Sleep(NamedTuple):
     seconds: float
 
 
+class Once(NamedTuple):
+    """Carry out an operation once for all of the client's threads or tasks that want it at the same time.
+
+    The result or HBaseIOException is theirs all. Raises CallTimeoutException to one whose ``deadline`` (of
+    time.monotonic()) passes while another one carries it out.
+    """
+
+    key: Hashable
+    steps: Callable[[], Generator[Any, Any, Any]]
+    deadline: float | None
+
+
+class Blocking(NamedTuple):
+    """Call a function that waits for something else than a server."""
+
+    function: Callable[[], Any]
+
+
 class Parts(NamedTuple):
     """An answer that came in several messages: the payloads of its ITEMs and of its END."""
 
@@ -40,4 +58,5 @@ class Parts(NamedTuple):
     end: Any
 
 
-Steps = Generator["Call | Calls | Sleep", Any, T]
+Command = Call | Calls | Sleep | Once | Blocking
+Steps = Generator["Command", Any, T]

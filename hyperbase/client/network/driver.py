@@ -6,8 +6,9 @@ import time
 from typing import Any, TypeVar
 
 from hyperbase.client.network.channel import Channel
-from hyperbase.client.network.commands import Call, Calls, Sleep, Steps
+from hyperbase.client.network.commands import Blocking, Call, Calls, Command, Once, Sleep, Steps
 from hyperbase.client.network.pool import ServerPool
+from hyperbase.client.network.shared_runs import SharedRuns
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import ConnectionLostException, HBaseIOException, StoreClosedException
 
@@ -22,6 +23,7 @@ class BlockingDriver:
         self._client_id = client_id
         self._pools: dict[str, ServerPool] = {}
         self._closed = False
+        self._shared = SharedRuns()
         self._timeout_ms = max(1, int(config.operation_timeout_s * 1000))
 
     def run(self, steps: Steps[T]) -> T:
@@ -41,11 +43,15 @@ class BlockingDriver:
         finally:
             steps.close()
 
-    def _execute(self, command: Call | Calls | Sleep) -> Any:
+    def _execute(self, command: Command) -> Any:
         if type(command) is Call:
             return self.call(command)
         if type(command) is Calls:
             return self._parallel(command.calls)
+        if type(command) is Once:
+            return self._shared.run(command, self.run)
+        if type(command) is Blocking:
+            return command.function()
         assert type(command) is Sleep
         time.sleep(command.seconds)
         return None

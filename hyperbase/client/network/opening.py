@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from hyperbase.client.network.address import parse_servers
+from hyperbase.client.network.address import parse_source
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.schema_options import unknown_option
@@ -45,13 +45,13 @@ def server_opener(url: str, read_only: bool, settings: Mapping[str, Any]) -> Cal
         raise IllegalArgumentException(
             "read_only is for a store opened by its directory: a server decides who may write"
         )
-    servers = parse_servers(url)
+    source = parse_source(url)
     config = client_config(settings)
 
     def opener() -> NetworkBackend:
         from hyperbase.client.network.backend import NetworkBackend
 
-        backend = NetworkBackend(servers, config)
+        backend = NetworkBackend(source, config)
         try:
             backend.connect()
         except BaseException:

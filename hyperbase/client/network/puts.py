@@ -12,14 +12,16 @@ from itertools import chain
 from typing import Any
 
 from hyperbase.client.network.commands import Call, Calls, Sleep, Steps
-from hyperbase.client.network.locator import Locator, Place, Regions
+from hyperbase.client.network.locator import Locator
 from hyperbase.client.network.nonces import Nonces
+from hyperbase.client.network.regions import Place, Regions
 from hyperbase.client.network.retries import Retries, is_final, may_have_moved, outcome_unknown
 from hyperbase.client.network.scatter import FRAME_BYTES, FRAME_ROWS
 from hyperbase.common.errors import (
     DoNotRetryIOException,
     HBaseIOException,
     IllegalArgumentException,
+    NotServingRegionException,
     RetriesExhaustedException,
     RetriesExhaustedWithDetailsException,
 )
@@ -116,14 +118,14 @@ def resume_one(
     timestamp: int | None,
     durability: Durability,
     retries: Retries,
-    used: Regions,
+    used: Place,
     number: int,
     error: HBaseIOException,
 ) -> Steps[None]:
     """Go on after a first attempt that failed, with the number it had."""
     run = _PutRun(nonces, [row], timestamp, int(durability))
-    run.begin(used.of(row[0]), number)
-    yield from run.steps(locator, table, retries, used, error)
+    run.begin(used, number)
+    yield from run.steps(locator, table, retries, error)
     if run.failures:
         raise run.failures[0][1]
 
@@ -186,27 +188,29 @@ class _PutRun:
         locator: Locator,
         table: str,
         retries: Retries,
-        regions: Regions | None = None,
         trouble: HBaseIOException | None = None,
     ) -> Steps[None]:
         """Write, and try again where that can help; ``trouble`` is what ``begin``'s attempt ended with."""
         groups = self._first
         fresh: Sequence[RowData] = () if groups else self._rows
         if trouble is not None:
-            groups = [group for group in groups if self._settle(group, trouble)]
+            groups = [group for group in groups if self._settle(locator, group, trouble)]
         try:
             while groups or fresh:
                 if trouble is None:
                     try:
-                        regions = yield from locator.regions(table, retries)
-                        groups = self._placed(groups, fresh, regions)
-                        fresh = ()
-                        servers = _by_server(groups)
+                        wanted = chain(fresh, *(group.rows for group in groups))
+                        regions = yield from locator.regions(table, retries, (row for row, _ in wanted))
                     except HBaseIOException as error:
                         trouble = error
                     else:
+                        groups = self._placed(groups, fresh, regions)
+                        fresh = ()
+                        servers, homeless, trouble = _by_server(groups)
                         calls = [self._call(*server, retries.deadline) for server in servers.items()]
-                        groups, trouble = self._take(servers, (yield Calls(calls)))
+                        groups, failed = self._take(locator, servers, (yield Calls(calls)))
+                        groups += homeless
+                        trouble = failed or trouble
                 if trouble is None:
                     continue
                 try:
@@ -215,9 +219,7 @@ class _PutRun:
                     for rows in (fresh, *(group.rows for group in groups)):
                         self._fail(rows, exhausted)
                     break
-                if may_have_moved(trouble):
-                    locator.forget(table, regions)
-                regions = trouble = None
+                trouble = None
                 yield Sleep(pause)
         finally:
             for number in self._numbers:
@@ -257,7 +259,7 @@ class _PutRun:
         return Call(address, _PUT_ROWS, (wire, self._timestamp, self._durability), deadline)
 
     def _take(
-        self, servers: Mapping[str, Sequence[_Group]], answers: Sequence[Any]
+        self, locator: Locator, servers: Mapping[str, Sequence[_Group]], answers: Sequence[Any]
     ) -> tuple[list[_Group], HBaseIOException | None]:
         """Note what became of the groups; returns those to send again, and why."""
         again: list[_Group] = []
@@ -272,13 +274,13 @@ class _PutRun:
                 for index, kind, payload in answer:
                     outcomes[index] = None if kind == OK else decode_fault(payload)
             for group, error in zip(groups, outcomes, strict=True):
-                if self._settle(group, error):
+                if self._settle(locator, group, error):
                     again.append(group)
                     if trouble is None or (error is not None and may_have_moved(error)):
                         trouble = error
         return again, trouble
 
-    def _settle(self, group: _Group, error: HBaseIOException | None) -> bool:
+    def _settle(self, locator: Locator, group: _Group, error: HBaseIOException | None) -> bool:
         """Whether the group is to be sent again."""
         if error is None:
             self.written += len(group.rows)
@@ -289,6 +291,7 @@ class _PutRun:
             self._fail(group.rows, error)
             self.fatal = self.fatal or error
         else:
+            locator.failed(group.place, error)
             group.uncertain = group.uncertain or outcome_unknown(error)
             return True
         return False
@@ -303,15 +306,24 @@ def _by_region(rows: Sequence[RowData], regions: Regions) -> list[tuple[Place, S
     found: dict[bytes, tuple[Place, list[RowData]]] = {}
     for item in rows:
         place = regions.of(item[0])
-        group = found.get(place.id16)
+        group = found.get(place.start_key)
         if group is None:
-            group = found[place.id16] = (place, [])
+            group = found[place.start_key] = (place, [])
         group[1].append(item)
     return list(found.values())
 
 
-def _by_server(groups: Sequence[_Group]) -> dict[str, list[_Group]]:
+def _by_server(
+    groups: Sequence[_Group],
+) -> tuple[dict[str, list[_Group]], list[_Group], HBaseIOException | None]:
+    """By address; the groups whose region nobody serves at the moment, and that as an error."""
     servers: dict[str, list[_Group]] = {}
+    homeless: list[_Group] = []
+    trouble: HBaseIOException | None = None
     for group in groups:
-        servers.setdefault(group.place.where(), []).append(group)
-    return servers
+        try:
+            servers.setdefault(group.place.where(), []).append(group)
+        except NotServingRegionException as error:
+            homeless.append(group)
+            trouble = error
+    return servers, homeless, trouble

@@ -19,6 +19,8 @@ from hyperbase.common.errors import (
     ConnectionLostException,
     DoNotRetryIOException,
     HBaseIOException,
+    LeaseLostException,
+    LeaseSuspendedException,
     NotServingRegionException,
     PleaseHoldException,
     RetriesExhaustedException,
@@ -32,7 +34,11 @@ _MAY_HAVE_MOVED = (
     ConnectException,
     ConnectionLostException,
     ServerStoppedException,
+    LeaseLostException,
+    LeaseSuspendedException,
 )
+# After these nobody can be asked there.
+_UNREACHABLE = (ConnectException, ConnectionLostException)
 # After these a call was not carried out because the server is not ready for it.
 _NOT_NOW = (
     ConnectException,
@@ -42,12 +48,22 @@ _NOT_NOW = (
     CallQueueTooBigException,
 )
 # After these nobody knows whether the call was applied.
-_OUTCOME_UNKNOWN = (ConnectionLostException, CallTimeoutException)
+_OUTCOME_UNKNOWN = (
+    ConnectionLostException,
+    CallTimeoutException,
+    LeaseLostException,
+    LeaseSuspendedException,
+)
 
 
 def may_have_moved(error: BaseException) -> bool:
     """Whether to look for the region's server anew."""
     return isinstance(error, _MAY_HAVE_MOVED)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the server cannot be asked anything, as far as is known."""
+    return isinstance(error, _UNREACHABLE)
 
 
 def is_not_now(error: BaseException) -> bool:

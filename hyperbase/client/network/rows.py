@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hyperbase.client.network.commands import Call, Parts, Sleep, Steps
-from hyperbase.client.network.locator import Locator, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Result
 from hyperbase.common.wire.model_codec import decode_result, decode_results, join_pieces
@@ -21,15 +22,14 @@ def call_row(
     parent applied.
     """
     while True:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = yield from locator.regions(table, retries)
-            place = regions.of(row)
+            place = yield from locator.find(table, lambda regions: regions.of(row), retries)
+            assert place is not None
             return (yield Call(place.where(), method, (place.id16, *rest), retries.deadline))
         except HBaseIOException as error:
+            locator.failed(place, error)
             pause = retries.after(error)
-            if may_have_moved(error):
-                locator.forget(table, regions)
         yield Sleep(pause)
 
 
@@ -40,13 +40,12 @@ def resume_row(
     method: int,
     rest: tuple[Any, ...],
     retries: Retries,
-    used: Regions,
+    used: Place,
     error: HBaseIOException,
 ) -> Steps[Any]:
     """Go on after a first attempt that failed."""
+    locator.failed(used, error)
     pause = retries.after(error)
-    if may_have_moved(error):
-        locator.forget(table, used)
     yield Sleep(pause)
     return (yield from call_row(locator, table, row, method, rest, retries))
 

@@ -11,7 +11,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from hyperbase.client.network.locator import Place, Regions
+from hyperbase.client.network.regions import Place, Regions
 from hyperbase.client.network.retries import Retries
 from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, UnknownScannerException
 from hyperbase.common.model import Result, Scan

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from hyperbase.client.network.commands import Call
 from hyperbase.client.network.driver import BlockingDriver
-from hyperbase.client.network.locator import Locator, Place, Regions
-from hyperbase.client.network.retries import Retries, may_have_moved
+from hyperbase.client.network.locator import Locator
+from hyperbase.client.network.regions import Place
+from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.scan_cursor import ScanCursor, credit_to_grant, pause_after
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.model import Result, Scan
@@ -22,18 +23,15 @@ def scan_chunks(driver: BlockingDriver, locator: Locator, table: str, scan: Scan
     cursor = ScanCursor(scan)
     retries = Retries(driver.config, f"scan of {table}")
     while not cursor.finished:
-        regions: Regions | None = None
+        place: Place | None = None
         try:
-            regions = driver.run(locator.regions(table, retries))
-            place = cursor.place(regions)
+            place = driver.run(locator.find(table, cursor.place, retries))
             if place is None:
                 return
             yield from _region_chunks(driver, cursor, place, retries)
         except HBaseIOException as error:
-            pause = pause_after(error, retries)
-            if may_have_moved(error):
-                locator.forget(table, regions)
-            time.sleep(pause)
+            locator.failed(place, error)
+            time.sleep(pause_after(error, retries))
 
 
 def _region_chunks(

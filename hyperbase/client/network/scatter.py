@@ -11,10 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from hyperbase.client.network.commands import Call, Calls, Parts, Sleep, Steps
-from hyperbase.client.network.locator import Locator, Place, Regions
+from hyperbase.client.network.locator import Locator
 from hyperbase.client.network.nonces import Nonces
+from hyperbase.client.network.regions import Place, Regions
 from hyperbase.client.network.retries import Retries, is_final, may_have_moved
-from hyperbase.common.errors import DoNotRetryIOException, HBaseIOException, RetriesExhaustedException
+from hyperbase.common.errors import (
+    DoNotRetryIOException,
+    HBaseIOException,
+    NotServingRegionException,
+    RetriesExhaustedException,
+)
 from hyperbase.common.model import (
     Action,
     Append,
@@ -188,6 +194,9 @@ def read_check(row: bytes, payload: Any) -> tuple[bool, Result | None]:
     return bool(held), None if result is None else decode_result(row, result)
 
 
+_Group = tuple[Place, list[int]]  # a region, and the items for it
+
+
 class _Scatter:
     """The items of one request, and what became of them."""
 
@@ -202,27 +211,20 @@ class _Scatter:
         """Ask until every item has an outcome."""
         waiting: list[int] = list(range(len(self._rows)))
         while waiting:
-            regions: Regions | None = None
             trouble: HBaseIOException | None = None
             try:
-                regions = yield from locator.regions(table, retries)
-                servers = self._by_server(waiting, regions)
+                rows = [self._rows[item] for item in waiting]
+                regions = yield from locator.regions(table, retries, rows)
             except HBaseIOException as error:
                 trouble = error
                 if isinstance(error, DoNotRetryIOException):
                     raise
             else:
-                calls = [
-                    Call(
-                        address,
-                        self._method,
-                        ([(place.id16, [self._wire[i] for i in items]) for place, items in groups],),
-                        retries.deadline,
-                    )
-                    for address, groups in servers.items()
-                ]
-                answers = yield Calls(calls)
-                waiting, trouble = self._take(servers, answers)
+                servers, homeless, trouble = self._by_server(waiting, regions)
+                answers = yield Calls([self._call(*server, retries.deadline) for server in servers.items()])
+                waiting, failed = self._take(locator, servers, answers)
+                waiting += homeless
+                trouble = failed or trouble
             if trouble is None:
                 continue
             try:
@@ -231,31 +233,40 @@ class _Scatter:
                 for item in waiting:
                     self._outcomes[item] = exhausted
                 break
-            if may_have_moved(trouble):
-                locator.forget(table, regions)
             yield Sleep(pause)
         return self._outcomes
 
     def _by_server(
         self, waiting: Sequence[int], regions: Regions
-    ) -> dict[str, list[tuple[Place, list[int]]]]:
+    ) -> tuple[dict[str, list[_Group]], list[int], HBaseIOException | None]:
+        """By address; the items of regions that nobody serves at the moment, and that as an error."""
         rows = self._rows
-        groups: dict[bytes, tuple[Place, list[int]]] = {}
+        groups: dict[bytes, _Group] = {}
         for item in waiting:
             place = regions.of(rows[item])
-            group = groups.get(place.id16)
+            group = groups.get(place.start_key)
             if group is None:
-                group = groups[place.id16] = (place, [])
+                group = groups[place.start_key] = (place, [])
             group[1].append(item)
-        servers: dict[str, list[tuple[Place, list[int]]]] = {}
+        servers: dict[str, list[_Group]] = {}
+        homeless: list[int] = []
+        trouble: HBaseIOException | None = None
         for place, items in groups.values():
             if self._method == Method.GET_MANY:
                 items.sort(key=rows.__getitem__)  # neighbours are in one block
-            servers.setdefault(place.where(), []).append((place, items))
-        return servers
+            try:
+                servers.setdefault(place.where(), []).append((place, items))
+            except NotServingRegionException as error:
+                homeless += items
+                trouble = error
+        return servers, homeless, trouble
+
+    def _call(self, address: str, groups: Sequence[_Group], deadline: float | None) -> Call:
+        wire = [(place.id16, [self._wire[item] for item in items]) for place, items in groups]
+        return Call(address, self._method, (wire,), deadline)
 
     def _take(
-        self, servers: dict[str, list[tuple[Place, list[int]]]], answers: Sequence[Any]
+        self, locator: Locator, servers: dict[str, list[_Group]], answers: Sequence[Any]
     ) -> tuple[list[int], HBaseIOException | None]:
         """Note the outcomes; returns the items to ask for again, and why."""
         again: list[int] = []
@@ -265,19 +276,20 @@ class _Scatter:
                 found: dict[int, Any] = dict.fromkeys(range(len(groups)), answer)
             else:
                 found = self._group_outcomes(groups, answer)
-            for index, (_, items) in enumerate(groups):
+            for index, (place, items) in enumerate(groups):
                 outcomes = found.get(index)
                 for position, item in enumerate(items):
                     outcome = outcomes[position] if isinstance(outcomes, list) else outcomes
                     if isinstance(outcome, HBaseIOException) and not is_final(outcome):
                         again.append(item)
+                        locator.failed(place, outcome)
                         if trouble is None or may_have_moved(outcome):
                             trouble = outcome
                     else:
                         self._outcomes[item] = outcome
         return again, trouble
 
-    def _group_outcomes(self, groups: list[tuple[Place, list[int]]], answer: Any) -> dict[int, Any]:
+    def _group_outcomes(self, groups: Sequence[_Group], answer: Any) -> dict[int, Any]:
         """By group: its error, or the list of its items' outcomes."""
         pieces: list[Any] = answer
         if type(answer) is Parts:

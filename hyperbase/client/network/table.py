@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hyperbase.client.network.locator import Regions
 from hyperbase.client.network.puts import check_sizes, one_row, put_rows, read_one, resume_one
+from hyperbase.client.network.regions import Place
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.rows import call_row, read_result, resume_row
 from hyperbase.client.network.scans import scan_chunks
@@ -59,17 +59,16 @@ class NetworkTable:
         """Call a method on the region of a row, and try again where that can help."""
         backend = self._backend
         started = monotonic()
-        regions = backend.locator.tables.get(self.name)
-        if regions is None:
+        place = backend.locator.known(self.name, row)
+        if place is None:
             retries = self._retries(method, started)
             return backend.driver.run(call_row(backend.locator, self.name, row, method, rest, retries))
         try:
-            place = regions.of(row)
             return backend.driver.quick(place.where(), method, (place.id16, *rest), started)
         except HBaseIOException as error:
             retries = self._retries(method, started)
             steps = resume_row(
-                backend.locator, self.name, row, method, rest, retries, used=regions, error=error
+                backend.locator, self.name, row, method, rest, retries, used=place, error=error
             )
             return backend.driver.run(steps)
 
@@ -103,9 +102,9 @@ class NetworkTable:
         durability: Durability,
     ) -> None:
         backend = self._backend
-        regions = backend.locator.tables.get(self.name)
-        if regions is not None and len(rows) == 1:
-            self._put_one(rows[0], timestamp, durability, regions)
+        place = backend.locator.known(self.name, rows[0][0]) if len(rows) == 1 else None
+        if place is not None:
+            self._put_one(rows[0], timestamp, durability, place)
             return
         retries = self._retries(_PUT_ROWS)
         steps = put_rows(backend.locator, backend.nonces, self.name, rows, timestamp, durability, retries)
@@ -116,7 +115,7 @@ class NetworkTable:
         row: tuple[bytes, Mapping[bytes, bytes]],
         timestamp: int | None,
         durability: Durability,
-        regions: Regions,
+        place: Place,
     ) -> None:
         backend = self._backend
         nonces = backend.nonces
@@ -124,7 +123,6 @@ class NetworkTable:
         started = monotonic()
         nonce = nonces.new()
         try:
-            place = regions.of(row[0])
             arguments = one_row(place, row, nonce, timestamp, durability)
             error = read_one(backend.driver.quick(place.where(), _PUT_ROWS, arguments, started))
         except HBaseIOException as failed:
@@ -145,7 +143,7 @@ class NetworkTable:
                 timestamp,
                 durability,
                 retries,
-                used=regions,
+                used=place,
                 number=nonce[0],
                 error=error,
             )

@@ -40,9 +40,10 @@ class ClientConfig(CheckedSettings):
     # Chunks of a scan that may be on their way at a time: enough to hide the network, little to hold.
     scan_credit_chunks: int = 4
     # Seconds of silence after which the server is asked whether it is there.
-    keepalive_interval_s: float = 15.0
-    # Seconds of silence after which a connection is given up: three unanswered questions.
-    keepalive_timeout_s: float = 45.0
+    keepalive_interval_s: float = 5.0
+    # Seconds of silence after which a connection is given up: three unanswered questions. A cluster's server
+    # that stopped loses its regions after about 10 s: its clients should look for them then.
+    keepalive_timeout_s: float = 15.0
     # Largest cell of a plain put, key included, in bytes: a batch with a larger one is refused before any of
     # it is sent; 0 leaves it to the server. HBase hbase.client.keyvalue.maxsize: 10 MiB.
     max_key_value_bytes: int = 10 * MIB

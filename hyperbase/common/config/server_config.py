@@ -30,12 +30,13 @@ class ServerConfig(CheckedSettings):
             "rest_port",
             "thrift_port",
             "console_port",
+            "info_port",
             "compression_threshold_bytes",
             "drain_timeout_s",
             "log_max_bytes",
         }
     )
-    MAY_BE_EMPTY: ClassVar[frozenset[str]] = frozenset({"advertised_host", "log_file"})
+    MAY_BE_EMPTY: ClassVar[frozenset[str]] = frozenset({"advertised_host", "log_file", "zookeeper_url"})
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "log_level": LOG_LEVELS,
         "log_format": ("text", "json"),
@@ -48,7 +49,8 @@ class ServerConfig(CheckedSettings):
     # Name or address that clients are told to connect to, kept in hbase:meta; empty: the address listened on
     # or, where that is every address, this machine's name. HBase hbase.regionserver.hostname.
     advertised_host: str = ""
-    # Port of the native protocol; 0 is any free one. HBase hbase.master.port: 16000.
+    # Port of the native protocol; 0 is any free one. HBase hbase.master.port: 16000. A region server of a
+    # cluster takes 16020 unless one is set, HBase hbase.regionserver.port.
     port: int = 16_000
     # Port of the REST gateway; 0 is off. HBase hbase.rest.port: 8080.
     rest_port: int = 8080
@@ -56,6 +58,20 @@ class ServerConfig(CheckedSettings):
     thrift_port: int = 9090
     # Port of the web console; 0 is off. HBase hbase.master.info.port: 16010.
     console_port: int = 16_010
+
+    # ZooKeeper of the cluster that a master or region server belongs to: zk://host:2181,host:2181/root. One
+    # process with all roles needs none. HBase hbase.zookeeper.quorum.
+    zookeeper_url: str = ""
+    # Seconds without a sign of life after which others take over what a server holds. HBase
+    # zookeeper.session.timeout: 90; a recovery is to begin sooner, and a lapse of ZooKeeper only makes
+    # clients wait.
+    zookeeper_session_timeout_s: float = 10.0
+    # ZooKeeper's tick in seconds (its tickTime), never less than the ensemble's: leases end so much earlier.
+    # ZooKeeper tickTime: 2000 ms.
+    zookeeper_tick_s: float = 2.0
+    # Port of a cluster's server where /health tells how it does; 0 is any free one. HBase
+    # hbase.regionserver.info.port: 16030.
+    info_port: int = 16_030
 
     # Largest frame that is taken or sent, in bytes. HBase hbase.ipc.max.request.size: 256 MiB; clients here
     # cut batches and answers to a few MiB, and the largest cell is 10 MiB.
@@ -122,6 +138,12 @@ class ServerConfig(CheckedSettings):
             raise IllegalArgumentException(
                 f"max_inflight_bytes ({self.max_inflight_bytes}) must not be below max_frame_bytes "
                 f"({self.max_frame_bytes}): a frame of that size could never be taken"
+            )
+        if self.zookeeper_session_timeout_s <= 2 * self.zookeeper_tick_s:
+            raise IllegalArgumentException(
+                f"zookeeper_session_timeout_s ({self.zookeeper_session_timeout_s:g}) must exceed two ticks "
+                f"(zookeeper_tick_s is {self.zookeeper_tick_s:g}): ZooKeeper grants no less, and a lease is "
+                "shorter by one"
             )
         ports = ("port", "rest_port", "thrift_port", "console_port")
         for index, name in enumerate(ports):

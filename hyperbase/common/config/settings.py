@@ -38,6 +38,8 @@ FLAGS: Mapping[str, str] = {
     "server.rest_port": "--rest-port",
     "server.thrift_port": "--thrift-port",
     "server.console_port": "--console-port",
+    "server.zookeeper_url": "--zookeeper",
+    "server.info_port": "--info-port",
     "server.log_level": "--log-level",
     "server.log_format": "--log-format",
     "server.log_file": "--log-file",
@@ -47,7 +49,9 @@ DEFAULT = "default"
 _PATHS = frozenset({"data_dir", "log_file"})
 _PREFIX = "HYPERBASE_"
 _LOG_VARIABLE = "HYPERBASE_LOG"  # a log level for every command; HYPERBASE_SERVER_LOG_LEVEL goes before it
-_OTHER_VARIABLES = frozenset({_LOG_VARIABLE, "HYPERBASE_STORE", "HYPERBASE_TRACEBACK"})
+_OTHER_VARIABLES = frozenset(
+    {_LOG_VARIABLE, "HYPERBASE_STORE", "HYPERBASE_TRACEBACK", "HYPERBASE_SESSION_FILE"}
+)
 _LOOKS_LIKE = 0.85  # difflib's ratio from which a variable of no section is taken for a misspelt one
 
 

@@ -7,6 +7,10 @@ Back-pressure: answers that the client does not read pile up in the transport; a
 connection takes no further requests, those that wait for a thread go on waiting, and its streams pause. What
 a connection holds in memory (an unfinished request, answers) counts against the server's budget.
 
+The gate: where the server has one (``RpcServer.gate``) it is asked after the work and immediately before
+bytes leave, for every answer of whatever kind. While it is shut the connection keeps its bytes and is not
+writable, as if they were not read; when it opens, they leave.
+
 Threads: the event loop's only.
 """
 
@@ -59,7 +63,8 @@ class RpcConnection(asyncio.Protocol):
         self.opened_at = server.now()
         self.ready = False  # said HELLO
         self.of_server = False  # the peer is a server: its calls must not wait behind those of users
-        self.writable = True
+        self.writable = True  # answers are read, and may leave
+        self.kept = False  # answers wait for the gate
         self.closing = False
         self.closing_since = 0.0
         self._transport: asyncio.Transport | None = None
@@ -69,6 +74,7 @@ class RpcConnection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._collecting = False
+        self._unread = False  # answers pile up in the transport
         self._waiting: list[Callable[[], None]] = []  # calls that are not begun while answers are not read
         self.held_bytes = 0  # in memory, as the server counts them
         self.heard_at = self.opened_at
@@ -96,12 +102,23 @@ class RpcConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read its answers: take no more requests."""
-        self.writable = False
-        if self._transport is not None and not self.closing:
-            self._transport.pause_reading()
+        self._unread = True
+        self._pause()
 
     def resume_writing(self) -> None:
         """It reads again."""
+        self._unread = False
+        self._resume()
+
+    def _pause(self) -> None:
+        if self.writable:
+            self.writable = False
+            if self._transport is not None and not self.closing:
+                self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._unread or self.kept:
+            return
         self.writable = True
         self.account()
         if self._transport is None or self.closing:
@@ -327,6 +344,10 @@ class RpcConnection(asyncio.Protocol):
             self._write()
 
     def _write(self) -> None:
+        gate = self.server.gate
+        if gate is not None and not gate():
+            self._keep()
+            return
         out, transport = self._out, self._transport
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
@@ -335,6 +356,16 @@ class RpcConnection(asyncio.Protocol):
             transport.write(data)
             if not self.writable:
                 self.account()
+        if self.kept:
+            self.kept = False
+            self._resume()
+
+    def _keep(self) -> None:
+        """Nothing may leave now: what was collected waits, and no more is asked for."""
+        self.kept = True
+        self.server.kept.add(self)
+        self._pause()
+        self.account()
 
     def refuse(self, error: HBaseIOException, call_id: int = 0) -> None:
         """Tell why, and end the connection."""
@@ -374,7 +405,7 @@ class RpcConnection(asyncio.Protocol):
     def account(self) -> None:
         """Tell the server what is held in memory for this connection."""
         unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        held = self._decoder.pending_bytes + unsent
+        held = self._decoder.pending_bytes + unsent + (self._out_bytes if self.kept else 0)
         if held != self.held_bytes and not self.closing:
             delta = held - self.held_bytes
             self.held_bytes = held

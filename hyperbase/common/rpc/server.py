@@ -2,6 +2,9 @@
 
 Handlers are plain functions ``handler(call, arguments) -> payload | PENDING`` by method number; they run on
 the event loop and must not wait. Each priority class has its own limit of calls in flight.
+
+A server that may answer only at times has a ``gate``: True lets bytes leave, False keeps them back until the
+gate is asked again (``reopen``, or some moments later).
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import (
     CallQueueTooBigException,
     ServerStoppedException,
@@ -44,6 +48,23 @@ class RpcLimits:
     stall_timeout_s: float  # of a request that does not come to its end
     compression_threshold_bytes: int
 
+    @classmethod
+    def of(cls, config: ServerConfig) -> RpcLimits:
+        """Those of the settings."""
+        return cls(
+            max_frame_bytes=config.max_frame_bytes,
+            max_connections=config.max_connections,
+            max_requests_in_flight=config.max_requests_in_flight,
+            max_requests_per_connection=config.max_requests_per_connection,
+            max_meta_requests=config.max_meta_requests,
+            max_admin_requests=config.max_admin_requests,
+            max_server_requests=config.max_server_requests,
+            max_inflight_bytes=config.max_inflight_bytes,
+            handshake_timeout_s=config.handshake_timeout_s,
+            stall_timeout_s=config.keepalive_timeout_s,
+            compression_threshold_bytes=config.compression_threshold_bytes,
+        )
+
 
 class RpcServer:
     """See the module."""
@@ -72,6 +93,8 @@ class RpcServer:
             limits.max_server_requests,
             limits.max_requests_in_flight,
         )
+        self.gate: Callable[[], bool] | None = None
+        self.kept: set[RpcConnection] = set()  # those with answers that wait for the gate
         self.held_bytes = 0  # of unfinished requests and unread answers, all connections together
         self._dirty: list[RpcConnection] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,6 +178,13 @@ class RpcServer:
     def remove(self, connection: RpcConnection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
+        self.kept.discard(connection)
+
+    def reopen(self) -> None:
+        """The gate may be open again: send what was kept back."""
+        kept, self.kept = self.kept, set()
+        for connection in kept:
+            connection.flush()  # it is kept again where the gate is still shut
 
     def admit(self, connection: RpcConnection, priority: int) -> None:
         """Refuse a call when there are too many in flight.
@@ -218,6 +248,8 @@ class RpcServer:
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = self.now()
+            if self.kept:
+                self.reopen()
             for connection in list(self.connections):
                 try:
                     self._look_after(connection, now)

@@ -7,7 +7,8 @@ Invariants
   * A znode under rs/ goes in one of three ways: with its session, by its own server after the lease was
     released, or by ``remove_znode_of``, which every recovery calls first. The third leaves a mark under
     removed/ in the same transaction: a master that dies in the middle of a recovery does not make the next
-    one believe that the session had expired.
+    one believe that the session had expired. Where there is no znode the mark alone is left: a server that
+    was about to register finds it and ends, since its log may have been set aside.
   * A master's epoch is the czxid of its lock znode. What a master writes here goes through the session that
     holds the lock, and ZooKeeper refuses writes of sessions that ended.
   * Masters watch children and existence, never data: each heartbeat writes the data.
@@ -27,6 +28,7 @@ from hyperbase.common.errors import (
     HBaseIOException,
     IllegalArgumentException,
     IllegalStateException,
+    LeaseLostException,
     PleaseHoldException,
 )
 from hyperbase.common.region_info import RegionState
@@ -45,6 +47,7 @@ from hyperbase.common.zookeeper.znodes import (
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_NEVER_REGISTERED = b"0"  # a mark's value where there was no znode to remove
 LOOK_AGAIN_S = 5.0  # watches tell at once; this is for one that got lost
 DEFAULT_TICK_S = 2.0
 
@@ -195,13 +198,21 @@ class ZooKeeperCoordination:
         Raises:
             IllegalStateException: another process has this very name.
             IllegalArgumentException: the negotiated session timeout leaves no lease.
+            LeaseLostException: a recovery of this server has begun, before it was registered.
         """
         info = RegionServerInfo(info_port, version, round(self.session.timeout_s * 1000))
         with self._lock:
             if server in self._server_leases:
                 return self._server_leases[server]
             path, value = self.paths.server(server), info.to_bytes(self._writer)
-            lease = self._lease(path, value, self._create_own(path, value, server))
+            stat = self._create_own(path, value, server)
+            if self.session.exists(self.paths.removed_server(server)):
+                self.session.delete(path)
+                raise LeaseLostException(
+                    f"{server} was taken for dead before it had registered, and its log was set aside: "
+                    "start again"
+                )
+            lease = self._lease(path, value, stat)
             self._server_leases[server] = lease
             return lease
 
@@ -238,19 +249,33 @@ class ZooKeeperCoordination:
         while found is not None:
             theirs = _timeout_of(found[0])
             longest_s = max(longest_s, theirs)
-            if self.session.replace(mark, b"%d" % round(longest_s * 1000), path):
+            value = b"%d" % round(longest_s * 1000)
+            if self.session.replace(mark, value, path):
                 logger.info("znode removed server=%s wait_s=%.1f", server, longest_s)
                 return RemovedServer(server, longest_s)
             if self.session.get(mark) is not None and self.session.get(path) is not None:
-                # The mark is an older one, of the same name: only the znode is to go.
-                self.session.delete(path)
+                # The mark was there before the znode was: it says how long to wait now.
+                with contextlib.suppress(ZnodeGoneError):
+                    self.session.set(mark, value)
+                    self.session.delete(path)
             self.session.ensure(self.paths.removed)
             found = self.session.get(path)
         marked = self.session.get(mark)
         if marked is None:
+            return self._remove_absent(server)
+        if marked[0] == _NEVER_REGISTERED:
             return RemovedServer(server, 0.0)
         # It was removed, no matter when: clocks of two machines do not tell how long ago.
         return RemovedServer(server, max(longest_s, int(marked[0] or b"0") / 1000))
+
+    def _remove_absent(self, server: ServerName) -> RemovedServer:
+        """A server without znode: its session has ended, or it has not registered yet, and must not now."""
+        self.session.ensure(self.paths.removed)
+        with contextlib.suppress(ZnodeExistsError):
+            self.session.create(self.paths.removed_server(server), _NEVER_REGISTERED)
+        if self.session.exists(self.paths.server(server)):
+            return self.remove_znode_of(server)  # it did, before the mark was there
+        return RemovedServer(server, 0.0)
 
     def forget_removed(self, server: ServerName) -> None:
         """The recovery is done, or the server's death is proved."""

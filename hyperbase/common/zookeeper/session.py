@@ -11,12 +11,18 @@ Invariants
   * A connection attempt waits a share of the timeout for one server and then tries the next, and pauses
     between rounds grow to 0.3 s: the session outlives servers that are gone or cut off.
 Threads: kazoo's own call listeners, which must not wait; every method may be called from any other.
+
+A process that is started with HYPERBASE_SESSION_FILE notes its session there: whoever sees it die ends the
+session with that (``end_noted_session``), and its ephemeral znodes go in milliseconds instead of at expiry.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
+import secrets
 import socket
 import threading
 import time
@@ -51,8 +57,11 @@ from hyperbase.common.zookeeper.lease import (
 )
 
 logger = logging.getLogger(__name__)
+_kazoo_logger = logging.getLogger(f"{__name__}.kazoo")
+_kazoo_logger.setLevel(logging.WARNING)  # what it calls information is of use to nobody who reads our log
 T = TypeVar("T")
 
+SESSION_FILE_VARIABLE = "HYPERBASE_SESSION_FILE"
 REQUEST_TIMEOUT_S = 10.0
 _TRIED_AGAIN = (ConnectionLoss, SessionMovedError, KazooTimeoutError)
 
@@ -109,7 +118,7 @@ class ZooKeeperSession:
                 max_delay=RETRY_DELAY_MAX_S / 1.4,  # and up to 0.4 of it are added by chance
                 sleep_func=self._handler.sleep_func,
             ),
-            logger=logging.getLogger(f"{__name__}.kazoo"),
+            logger=_kazoo_logger,
         )
         self._invoke = self._client._connection._invoke
         self._client._connection._invoke = self._watched_invoke
@@ -190,6 +199,12 @@ class ZooKeeperSession:
                 f"ZooKeeper at {self.quorum} did not answer within {wait_s:g} s: "
                 "is it running, is the address right?"
             )
+        noted = os.environ.get(SESSION_FILE_VARIABLE)
+        if noted and self._resume is None:
+            try:
+                note_session(noted, self)
+            except OSError as error:  # then its znodes stay until the session expires
+                logger.warning("session not noted path=%s error=%s", noted, error)
         return self
 
     def close(self) -> None:
@@ -386,6 +401,52 @@ def end_session(quorum: str, session_id: int, password: bytes, *, wait_s: float 
     except LeaseLostException:
         return  # it had expired
     session.close()
+
+
+def note_session(path: str, session: ZooKeeperSession) -> None:
+    """Write what ends the session into a file that only this user can read, all of it or nothing.
+
+    Raises:
+        OSError
+    """
+    noted = {
+        "pid": os.getpid(),
+        "quorum": session.quorum,
+        "session_id": f"0x{session.session_id:x}",
+        "password": session.password.hex(),
+    }
+    temporary = f"{path}.{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(noted, file)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def end_noted_session(path: str, pid: int, *, wait_s: float = REQUEST_TIMEOUT_S) -> bool:
+    """End the session that a process noted, which is known to be dead; False: this process noted none.
+
+    Raises:
+        PleaseHoldException: ZooKeeper did not answer. OSError: the file cannot be read.
+    """
+    try:
+        with open(path, encoding="ascii") as file:
+            noted = json.load(file)
+        if noted["pid"] != pid:
+            return False
+        session_id, password = int(noted["session_id"], 16), bytes.fromhex(noted["password"])
+        quorum = str(noted["quorum"])
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{path} is damaged: {error!r}") from error
+    end_session(quorum, session_id, password, wait_s=wait_s)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return True
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]

@@ -5,7 +5,7 @@
 <root>/master              ephemeral   Master            the active master; its czxid is the master's epoch
 <root>/backup-masters/<server> ephemeral Master          masters that wait
 <root>/rs/<server>         ephemeral   RegionServerInfo  a region server that is alive
-<root>/removed/<server>                decimal           whose znode a recovery took: ms its lease may last
+<root>/removed/<server>                decimal           who is being recovered: ms its lease may last
 <root>/meta-region-server              MetaRegionServer  where hbase:meta is
 
 Value   := 0xFF | length u32 | writer id, UTF-8 | salt (8 bytes) | "PBUF" | message

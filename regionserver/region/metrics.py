@@ -1,17 +1,51 @@
-"""What ``db.metrics()`` answers: numbers under HBase's JMX names (bean RegionServer, sub=Server)."""
+"""What an engine tells of itself: its regions' status, and numbers under HBase's JMX names.
+
+The names are those of the bean RegionServer, sub=Server.
+"""
 
 from __future__ import annotations
 
+import resource
+import sys
 from typing import TYPE_CHECKING
 
+from hyperbase.common.cluster_status import RegionStatus
+
 if TYPE_CHECKING:
-    from hyperbase.embedded.store import EmbeddedStore
+    from regionserver.region.engine import Engine
+    from regionserver.region.region import Region
 
 
-def store_metrics(store: EmbeddedStore) -> dict[str, float]:
-    """Current numbers; sizes in bytes, times in ms, counts since the store was opened."""
-    engine = store.engine
-    regions = [region for region in engine.regions.values() if not region.info.is_meta]
+def region_status(region: Region) -> RegionStatus:
+    """What one open region holds and was asked."""
+    files = [reader.info for _, reader in region.view.all_files]
+    counts = region.counts()
+    return RegionStatus(
+        name=region.info.region_name,
+        store_count=len(region.descriptor.families),
+        store_file_count=len(files),
+        store_file_bytes=sum(info.file_bytes for info in files),
+        uncompressed_bytes=sum(info.raw_bytes for info in files),
+        memstore_bytes=region.memstore_bytes,
+        read_requests=counts["readRequestCount"],
+        write_requests=counts["writeRequestCount"],
+    )
+
+
+def memory_used_bytes() -> int:
+    """The most that this process has held."""
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage * (1 if sys.platform == "darwin" else 1024)
+
+
+def memory_limit_bytes(engine: Engine) -> int:
+    """What its MemStores and its cache may hold."""
+    return engine.config.memstore_limit_bytes + engine.config.block_cache_bytes
+
+
+def engine_metrics(engine: Engine) -> dict[str, float]:
+    """Current numbers; sizes in bytes, times in ms, counts since the engine was started."""
+    regions = [region for region in list(engine.regions.values()) if not region.info.is_meta]
     files = [reader for region in regions for _, reader in region.view.all_files]
     cache = engine.cache.stats()
     lookups = cache.hits + cache.misses

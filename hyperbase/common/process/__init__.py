@@ -1,0 +1,1 @@
+"""What every server process has in common, whatever its role."""
