@@ -41,6 +41,7 @@ from master.region_procedures import AssignRegion, SplitRegion
 from master.server_crash import ServerCrash
 from master.servers import Servers
 from master.store import MasterStore
+from regionserver.region.table_files import refuse_lost_catalogue
 from regionserver.storage.filesystem import FileSystem
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class ActiveMaster:
     def start(self) -> None:
         """Return when this master serves. Raises HBaseIOException, OSError: it cannot."""
         cluster_id = claim_identity(self._fs)
+        refuse_lost_catalogue(self._fs)
         zookeeper_is_new = self._coordination.publish_cluster_id(cluster_id)
         self._coordination.set_cluster_up(time.strftime("%a %b %d %H:%M:%S %Z %Y"))
         self._build(zookeeper_is_new)

@@ -34,6 +34,7 @@ from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.metrics import engine_metrics
 from regionserver.region.region import Region
+from regionserver.region.table_files import keep_descriptor
 
 
 class EmbeddedBackend:
@@ -117,6 +118,7 @@ class EmbeddedBackend:
                 )
             if descriptor.name in store.tables or namespace == "hbase":
                 raise TableExistsException(descriptor.name)
+            keep_descriptor(store.fs, descriptor)
             self._create_regions(
                 descriptor,
                 keys,
@@ -150,6 +152,7 @@ class EmbeddedBackend:
         _refuse_catalog(descriptor.name, "altered")
         with store.changing(f"alter of table {descriptor.name}"):
             entry = store.entry(descriptor.name)
+            keep_descriptor(store.fs, descriptor)
             store.reopen_with(descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled))
 
     def describe_table(self, name: str) -> TableDescriptor:
@@ -225,6 +228,7 @@ class EmbeddedBackend:
             store.settle(entry, flush=False)
             store.parents = [info for info in store.parents if info.table != name]
             store.delete_directories([*entry.infos, *parents])
+            store.delete_descriptor(name)
 
     # -- regions and maintenance ---------------------------------------------------------------
 
