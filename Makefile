@@ -7,7 +7,7 @@ KILLS  ?= 500
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
-.PHONY: install dev demo test zookeeper chaos check format bench bench-network clean
+.PHONY: install dev demo demo-cluster test zookeeper chaos check format bench bench-network clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 demo: install
 	$(BIN)/hyperbase demo $(DEMO)
+
+demo-cluster: install zookeeper
+	$(BIN)/hyperbase cluster demo
 
 chaos: dev
 	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)

@@ -37,6 +37,7 @@ class Core:
     assignment: Assignment
     check: Callable[[], None]
     executor: Executor = field(init=False)
+    switches: dict[str, bool] = field(default_factory=dict)  # what is turned on, by name
     _ids: threading.Lock = field(default_factory=threading.Lock)
     _last_region_id: int = 0
 

@@ -20,10 +20,12 @@ from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT, LogRecovery
+from regionserver.storage.wal_format import parse_name
 
 logger = logging.getLogger(__name__)
 
 LOGS, ARCHIVE = "WALs", "oldWALs"
+EMBEDDED = "embedded"  # as whose log the master recovers that of a store in one process
 FENCED = "-splitting"
 LOCK = "LOCK"
 _LOOK_AGAIN_S = 0.1
@@ -36,7 +38,8 @@ class DeadServer:
     server: ServerName
     index: dict[bytes, int] = field(default_factory=dict)  # 16 bytes of a region → highest id in the log
     waiting: set[str] = field(default_factory=set)  # regions to be opened with it, encoded names
-    sealed: bool = False
+    read: bool = False  # ``index`` is complete
+    sealed: bool = False  # and ``waiting`` too
     done: bool = False
 
     @property
@@ -71,6 +74,24 @@ class DeadServers:
         names = {name.removesuffix(FENCED) for name in self._fs.list(LOGS)}
         return sorted(ServerName.parse(name) for name in names if name.count(",") == 2)
 
+    def adopt_embedded_log(self) -> None:
+        """What a store in one process has left of its log becomes the log of a dead server.
+
+        Nobody writes it any more: the lock on the root keeps such a store out.
+        """
+        names = [name for name in self._fs.list(LOGS) if parse_name(name) is not None]
+        if not names:
+            return
+        taken = {server.startcode for server in self.on_disk() if is_embedded(server)}
+        server = ServerName(EMBEDDED, 0, max(taken, default=0) + 1)
+        self._fs.make_directory(f"{LOGS}/{server}")
+        for name in names:
+            try:
+                self._fs.archive(f"{LOGS}/{name}", f"{LOGS}/{server}/{name}")
+            except FileExistsError:  # an adoption that was interrupted
+                self._fs.delete(f"{LOGS}/{name}")
+        logger.info("log of a store in one process adopted server=%s files=%d", server, len(names))
+
     def proved(self, server: ServerName) -> bool:
         """The lock on its log is free: the process is gone."""
         path = f"{LOGS}/{server}/{LOCK}"
@@ -104,7 +125,9 @@ class DeadServers:
                 records += 1
                 if record.kind == EDIT and index.get(record.region, -1) < record.sequence_id:
                     index[record.region] = record.sequence_id
-        dead.index = index
+        with self._changed:
+            dead.index, dead.read = index, True
+            self._changed.notify_all()
         logger.info("log sealed server=%s records=%d regions=%d", server, records, len(index))
         return dead
 
@@ -142,6 +165,12 @@ class DeadServers:
         """Its log was set aside and read."""
         with self._changed:
             return server in self._dead
+
+    def is_read(self, server: ServerName) -> bool:
+        """Its log is sealed, so hbase:meta may be opened elsewhere: what that needs is in no table."""
+        with self._changed:
+            dead = self._dead.get(server)
+            return dead is not None and dead.read
 
     def is_recovered(self, server: ServerName) -> bool:
         """Its regions may be opened elsewhere."""
@@ -194,3 +223,8 @@ class DeadServers:
         """Regions that still need the server's log."""
         with self._changed:
             return set(self._dead[server].waiting)
+
+
+def is_embedded(server: ServerName) -> bool:
+    """Not a server: a store in one process, whose log was adopted. Any region may need it."""
+    return server.host == EMBEDDED and server.port == 0

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from hyperbase.cli import (
+    cluster_commands,
     config_command,
     demo_command,
     export_command,
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
     server_commands.add_parsers(subparsers)
+    cluster_commands.add_parser(subparsers)
     master_command.add_parsers(subparsers)
     region_server_command.add_parser(subparsers)
     config_command.add_parser(subparsers)

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from hyperbase import Connection
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import ConnectionLostException, HBaseIOException
 from hyperbase.common.region_info import META_REGION, RegionState
 from hyperbase.common.wire.command_codec import NO_ORDER
+from hyperbase.embedded.backend import EmbeddedBackend
+from hyperbase.embedded.store import EmbeddedStore
 from master import procedures, region_procedures, server_crash, table_procedures
 from master.janitor import Janitor
 from master.procedures import Procedure
@@ -309,6 +312,50 @@ def _owners_of(world: World, row: bytes) -> list[RegionServer]:
     ]
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("point", ["", "server_crash.seal.after", "server_crash.assign.before"])
+def test_a_store_in_one_process_becomes_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, closed: bool, point: str
+) -> None:
+    """What it had in its log only is served, a disabled table's too."""
+    world = World(monkeypatch, server_count=0)
+    store = EmbeddedStore(world.fs, world.config, background=False)
+    connection = Connection(lambda: EmbeddedBackend(store, store.close))
+    for name in ("t", "off"):
+        connection.admin.create_table(TableDescriptor(name, [FAMILY]), splits=KEYS)
+        table = connection.table(name)
+        for row, value in ROWS.items():
+            table.put(row, {b"f:q": value})
+    connection.admin.flush("t")
+    connection.table("t").put(b"a00", {b"f:q": b"newer"})
+    connection.admin.disable_table("off")
+    if closed:
+        connection.close()
+    else:
+        store.crash()
+    for number in range(3):
+        RegionServer(world, number + 1)
+    if point:
+
+        def die() -> None:
+            assert world.coordination is not None
+            world.coordination.held = False
+            raise Killed
+
+        passed = at_point(monkeypatch, point, die)
+        with contextlib.suppress(HBaseIOException):
+            world.start_master()
+        wait_for(passed.is_set, point)
+    world.start_master()
+    settled(world)
+    assert {row: world.get("t", row) for row in ROWS} == {**ROWS, b"a00": b"newer"}
+    assert not backend(world).is_table_enabled("off")
+    backend(world).enable_table("off")
+    assert {row: world.get("off", row) for row in ROWS} == ROWS
+    world.close()
+
+
 def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:
     world = prepared(CHANGES["move"])
     old = world.master
@@ -324,3 +371,22 @@ def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:
     assert all(server.epoch == world.epoch for server in world.alive())
     assert all(order != NO_ORDER for server in world.alive() for order in server.orders.values())
     old.abandon()
+
+
+def test_the_server_of_meta_dies_while_a_master_starts(prepared: Prepared) -> None:
+    """Its regions are known only when hbase:meta was read: its log is kept for them."""
+    world = prepared(CHANGES["server crash"])
+    (owner,) = world.owners(META_REGION.id16)
+    assert {region.info.table for region in owner.engine.regions.values()} == {"t", META_REGION.table}
+    world.kill_master()
+
+    def die(command: str) -> HBaseIOException:
+        """It answers nothing, and its znode goes when the new master waits for it already."""
+        if command == "open_regions":
+            owner.kill()
+        return ConnectionLostException("no answer")
+
+    owner.refuse = die
+    world.start_master()
+    settled(world)
+    rows_are_there(world)
