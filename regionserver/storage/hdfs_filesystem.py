@@ -59,6 +59,7 @@ BLOCK_BYTES = 128 << 20
 RECOVERY_S = 120.0
 _SMALLEST_BLOCK_BYTES = 1 << 20  # the NameNode's own lower limit, unless somebody changed it
 _DEFAULT_PORT = 8020
+_ACTIVE_NAMENODE_ONLY = "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider"
 _DATA_MODE, _LOG_MODE = 0o444, 0o644  # what has no right to be written is whole: see ``_open``
 
 
@@ -80,6 +81,9 @@ class HdfsFileSystem:
         self._base = parts.path.rstrip("/")
         self._authority = f"hdfs://{parts.netloc}"
         self._block_bytes = int(settings.pop("dfs.blocksize", BLOCK_BYTES))
+        # Never an observer, which may be behind: what others made has to be seen at once.
+        service = parts.netloc.partition(":")[0]
+        settings[f"dfs.client.failover.proxy.provider.{service}"] = _ACTIVE_NAMENODE_ONLY
         self._settings = settings
         self._native = _package()
         self._client = _connect(self._native, self._authority, settings)
@@ -368,7 +372,9 @@ class HdfsFileSystem:
                 return True
             raise
         except OSError as error:
-            if error.errno == errno.EBUSY:  # its last block was sent, and no DataNode has reported it yet
+            # "Being created", for which hdfs-native says "exists": its last block was sent, and no DataNode
+            # has reported it yet. Or its recovery is under way.
+            if error.errno in (errno.EEXIST, errno.EBUSY):
                 return False
             raise
 

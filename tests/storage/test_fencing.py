@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -84,49 +85,40 @@ def test_a_killed_writer_leaves_what_it_synced(shared: StorageBackend, writer: s
     assert records(shared) == found
 
 
-def test_a_writer_that_lives_is_stopped_by_the_fence(
-    shared: StorageBackend, writer: subprocess.Popen[str]
-) -> None:
-    if not shared.fences:
-        pytest.skip("on one machine the fence tells whether the writer lives, and its lease stops it")
-    numbers = synced(writer, 10)
-    assert shared.open().fence_log("WALs/server", "WALs/aside") is True
-    found = records(shared)
-    output, _ = writer.communicate(timeout=60)
+@pytest.mark.parametrize("asleep", [False, True])
+def test_a_writer_that_lives_is_stopped_by_the_fence(fencing: StorageBackend, asleep: bool) -> None:
+    with writer_process(WRITER, fencing.root) as writer:
+        numbers = synced(writer, 10)
+        if asleep:
+            writer.send_signal(signal.SIGSTOP)
+        assert fencing.open().fence_log("WALs/server", "WALs/aside") is True
+        found = records(fencing)
+        writer.send_signal(signal.SIGCONT)
+        output, _ = writer.communicate(timeout=60)
     lines = output.splitlines()
     numbers += [int(line.split()[1]) for line in lines if line.startswith("synced")]
     assert lines[-3].startswith("stopped"), lines
     assert lines[-2:] == ["still stopped", "no directory"]
     assert found[: len(numbers)] == numbers  # all that was acknowledged, and at most one record more
     assert len(found) <= len(numbers) + 1
-    assert records(shared) == found  # nothing came later
-    assert shared.open().list("WALs") == ["aside"]
+    assert records(fencing) == found  # nothing came later
+    assert fencing.open().list("WALs") == ["aside"]
 
 
-def test_a_writer_that_slept_through_the_fence_adds_nothing(
-    shared: StorageBackend, writer: subprocess.Popen[str]
-) -> None:
-    numbers = synced(writer, 10)
-    writer.send_signal(signal.SIGSTOP)
-    fs = shared.open()
-    assert fs.fence_log("WALs/server", "WALs/aside") is shared.fences
-    found = records(shared) if shared.fences else []
-    writer.send_signal(signal.SIGCONT)
-    if not shared.fences:
-        numbers += synced(
-            writer, 10
-        )  # it goes on in its open segment; nobody reads that before its lease is over
+def test_on_one_machine_a_writer_that_lives_is_told_from_a_dead_one(tmp_path: Path) -> None:
+    local = StorageBackend("local", tmp_path)
+    fs = local.open()
+    with writer_process(WRITER, local.root) as writer:
+        numbers = synced(writer, 10)
+        assert fs.fence_log("WALs/server", "WALs/aside") is False
+        # It goes on in its open segment. Nobody reads that before its lease is over.
+        numbers += synced(writer, 10)
+        writer.send_signal(signal.SIGSTOP)
+        assert fs.fence_log("WALs/server", "WALs/aside") is False
         writer.kill()
         writer.wait()
-        assert fs.fence_log("WALs/server", "WALs/aside") is True
-        assert records(shared)[: len(numbers)] == numbers
-        return
-    output, _ = writer.communicate(timeout=60)
-    lines = output.splitlines()
-    numbers += [int(line.split()[1]) for line in lines if line.startswith("synced")]
-    assert lines[-2:] == ["still stopped", "no directory"]
-    assert found[: len(numbers)] == numbers
-    assert records(shared) == found
+    assert fs.fence_log("WALs/server", "WALs/aside") is True
+    assert records(local)[: len(numbers)] == numbers
 
 
 def test_two_fence_the_same_log_at_once(shared: StorageBackend, writer: subprocess.Popen[str]) -> None:

@@ -106,21 +106,19 @@ def test_a_torn_record_ends_the_log_for_good(backend: StorageBackend) -> None:
         fs.make_directory("torn")
 
 
-def test_a_writer_whose_log_is_recovered_acknowledges_nothing_more(backend: StorageBackend) -> None:
-    if not backend.fences:
-        pytest.skip("on one machine the lock of the store, or the server's lease, comes before")
-    fs = backend.open()
+def test_a_writer_whose_log_is_recovered_acknowledges_nothing_more(fencing: StorageBackend) -> None:
+    fs = fencing.open()
     fs.make_directory("WALs")
     log = WriteAheadLog(fs, "WALs", 1)
     write(log, 1, 3)
-    found, _ = recovered(backend.open(), "WALs")
+    found, _ = recovered(fencing.open(), "WALs")
     assert found == [1, 2, 3]
     with pytest.raises(StoreFailedException):
         write(log, 4, 1)
     with pytest.raises(StoreFailedException):
         log.append(REGION, 5, b"payload 5")
     log.close()
-    assert recovered(backend.open(), "WALs")[0] == found
+    assert recovered(fencing.open(), "WALs")[0] == found
 
 
 # A store: puts of two threads, flushes and compactions among them.
@@ -187,19 +185,17 @@ def test_a_killed_store_opens_with_everything_acknowledged(shared: StorageBacken
             connection.admin.flush("t")
 
 
-def test_a_store_that_another_opened_acknowledges_nothing_more(backend: StorageBackend) -> None:
-    if not backend.fences:
-        pytest.skip("on one machine the lock keeps the second one out")
-    first = memory_connection(backend.open())
+def test_a_store_that_another_opened_acknowledges_nothing_more(fencing: StorageBackend) -> None:
+    first = memory_connection(fencing.open())
     first.admin.create_table(TableDescriptor("t", [ColumnFamilyDescriptor(b"f")]))
     table = first.table("t")
     table.put(b"before", {b"f:n": b"1"})
-    with memory_connection(backend.open()) as second:
+    with memory_connection(fencing.open()) as second:
         assert rows_of(second) == {b"before": b"1"}
         with pytest.raises(StoreFailedException):
             table.put(b"after", {b"f:n": b"2"})
         second.table("t").put(b"own", {b"f:n": b"3"})
         assert rows_of(second) == {b"before": b"1", b"own": b"3"}
     first.close()
-    with memory_connection(backend.open()) as third:
+    with memory_connection(fencing.open()) as third:
         assert rows_of(third) == {b"before": b"1", b"own": b"3"}

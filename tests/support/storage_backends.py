@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.support.s3_server import S3Server
 DEMANDED = tuple(filter(None, os.environ.get("HYPERBASE_STORAGE", "").split(",")))
 NAMES = DEMANDED or ("local", "memory", "hdfs", "s3")
 SHARED_NAMES = tuple(name for name in NAMES if name != "memory")  # those that another process can open too
+FENCING_NAMES = tuple(name for name in NAMES if name in ("hdfs", "s3", "minio"))
 FETCH_S = 60.0
 
 
@@ -49,7 +51,7 @@ class StorageBackend:
     @property
     def fences(self) -> bool:
         """Whether ``fence_log`` stops a writer that lives; on one machine it only tells whether it does."""
-        return self.name in ("hdfs", "s3", "minio")
+        return self.name in FENCING_NAMES
 
     def open(self, read_only: bool = False) -> FileSystem:
         """A file system on the tree, as another process would have it."""
@@ -64,11 +66,12 @@ def running_hdfs() -> HdfsServer:
     reason = hdfs_server.why_not()
     if not reason:
         try:
-            hdfs_server.fetch(FETCH_S if not DEMANDED else hdfs_server.FETCH_S)
-            return HdfsServer(_directory("hdfs")).start()
+            hdfs_server.fetch(hdfs_server.FETCH_S if DEMANDED else FETCH_S)
         except subprocess.SubprocessError as error:
             reason = f"Hadoop's jars could not be fetched: {error}"
-    return _missing("hdfs", reason)
+    if reason:
+        _without("hdfs", reason)
+    return HdfsServer(_directory("hdfs")).start()
 
 
 @cache
@@ -81,7 +84,7 @@ def _directory(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
 
 
-def _missing(name: str, reason: str) -> HdfsServer:
+def _without(name: str, reason: str) -> NoReturn:
     if name in DEMANDED:
         pytest.fail(f"{name}: {reason}")
     pytest.skip(f"{name}: {reason}")
@@ -89,14 +92,9 @@ def _missing(name: str, reason: str) -> HdfsServer:
 
 def writer_process(script: str, *arguments: str) -> subprocess.Popen[str]:
     """A Python process that runs ``script``; its output comes line by line."""
-    import sys
-
     return subprocess.Popen(
         [sys.executable, "-u", "-c", script, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-
-
-Opener = Callable[[], FileSystem]
