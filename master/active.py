@@ -164,6 +164,7 @@ class ActiveMaster:
         assignment = Assignment(catalog, servers, dead, self._coordination, check, self.ensure_recovery)
         locks = Locks()
         self.core = Core(
+            self.name,
             self._fs,
             self._config,
             self._coordination,

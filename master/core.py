@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hyperbase.common.config import StoreConfig
+from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from master.assignment import Assignment
 from master.catalog import MasterCatalog
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class Core:
     """Parts of one active master; made by ``active.py``."""
 
+    name: ServerName
     fs: FileSystem
     config: StoreConfig
     coordination: ZooKeeperCoordination

@@ -334,6 +334,7 @@ def test_a_store_in_one_process_becomes_a_cluster(
         connection.close()
     else:
         store.crash()
+        EmbeddedStore(world.fs, world.config, background=False).crash()  # what it replayed is sealed now
     for number in range(3):
         RegionServer(world, number + 1)
     if point:
