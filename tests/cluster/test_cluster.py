@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import hyperbase
-from hyperbase import ColumnFamilyDescriptor, Connection, TableDescriptor
+from hyperbase import ColumnFamilyDescriptor, Connection, Get, Put, TableDescriptor
+from hyperbase.common.errors import NoSuchColumnFamilyException
 from tests.support.cluster import Cluster
 from tests.support.waiting import wait_for
 
@@ -187,3 +192,113 @@ def test_after_a_clean_stop_it_is_a_store_like_any_other(tmp_path: Path) -> None
         cluster.stop()
         with hyperbase.connect(cluster.layout.data) as store:
             assert store.table("t").row(b"r") == {b"f:q": b"v"}
+
+
+COUNTERS = [b"%d-counter" % number for number in range(10)]
+
+
+def test_increments_of_threads_are_applied_once_while_servers_die(
+    cluster: Cluster, table: hyperbase.Table, connection: Connection
+) -> None:
+    done: list[bytes] = []
+    stop = threading.Event()
+
+    def count() -> None:
+        for row in itertools.cycle(COUNTERS):
+            if stop.is_set():
+                return
+            table.counter_inc(row, b"f:n")
+            done.append(row)
+
+    with ThreadPoolExecutor(4) as threads:
+        counting = [threads.submit(count) for _ in range(4)]
+        try:
+            for row in (b"5", b"1"):
+                wait_for_more(done)
+                cluster.kill(cluster.server_of(connection, table.name.decode(), row))
+            wait_for_more(done)
+        finally:
+            stop.set()
+        for one in counting:
+            one.result(60)
+    assert {row: table.counter_get(row, b"f:n") for row in COUNTERS} == Counter(done)
+
+
+def test_increments_of_tasks_are_applied_once_while_servers_die(
+    cluster: Cluster, table: hyperbase.Table, connection: Connection
+) -> None:
+    done: list[bytes] = []
+    stop = threading.Event()
+
+    async def count_all() -> None:
+        async with hyperbase.aio.connect(cluster.url, retry_delay_max_ms=200) as db:
+            counters = db.table(table.name)
+
+            async def count(row: bytes) -> None:
+                while not stop.is_set():
+                    await counters.counter_inc(row, b"f:n")
+                    done.append(row)
+
+            await asyncio.gather(*map(count, COUNTERS * 3))
+
+    thread = threading.Thread(target=asyncio.run, args=(count_all(),))
+    thread.start()
+    try:
+        for row in (b"5", b"1"):
+            wait_for_more(done)
+            cluster.kill(cluster.server_of(connection, table.name.decode(), row))
+        wait_for_more(done)
+    finally:
+        stop.set()
+        thread.join(60)
+    assert {row: table.counter_get(row, b"f:n") for row in COUNTERS} == Counter(done)
+
+
+def wait_for_more(done: list[bytes], rows: int = 300) -> None:
+    goal = len(done) + rows
+    wait_for(lambda: len(done) >= goal, lambda: len(done), 60)
+
+
+def test_a_batch_says_of_each_row_what_became_of_it(
+    cluster: Cluster, table: hyperbase.Table, connection: Connection
+) -> None:
+    """One region's server is dead, one row is wrong; the others are written."""
+    cluster.kill(cluster.server_of(connection, table.name.decode(), b"5"))
+    puts = [Put(b"%d-batch" % number).add(b"f:q", b"v") for number in range(10)]
+    outcomes = table.run_batch([*puts, Put(b"5-wrong").add(b"nofamily:q", b"v"), Get(b"7-batch")])
+    assert outcomes[:10] == [None] * 10
+    assert isinstance(outcomes[10], NoSuchColumnFamilyException)
+    assert len(table.rows([put.row for put in puts])) == 10
+
+
+def test_scans_see_every_row_once_while_regions_split_and_merge(
+    table: hyperbase.Table, connection: Connection
+) -> None:
+    name = table.name.decode()
+    rows = sorted(b"%d-%04d" % (number % 10, number) for number in range(3000))
+    with table.batch(batch_size=500) as batch:
+        for row in rows:
+            batch.put(row, {b"f:q": b"v" * 100})
+    stop = threading.Event()
+    changes: list[str] = []
+
+    def change() -> None:
+        while not stop.is_set():
+            connection.admin.split(name, b"5-1500")
+            changes.append("split")
+            low, high = [info for info in connection.admin.regions(name) if info.start_key[:1] == b"5"]
+            connection.admin.merge_regions(low.encoded_name, high.encoded_name)
+            changes.append("merge")
+
+    with ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        try:
+            scans = 0
+            while len(changes) < 4 or scans < 5:
+                assert not changing.done() or changing.result()
+                assert [row for row, _ in table.scan(batch_size=50)] == rows
+                assert [row for row, _ in table.scan(batch_size=50, reverse=True)] == rows[::-1]
+                scans += 1
+        finally:
+            stop.set()
+        changing.result(60)
