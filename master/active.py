@@ -41,6 +41,7 @@ from master.region_procedures import AssignRegion, SplitRegion
 from master.server_crash import ServerCrash
 from master.servers import Servers
 from master.store import MasterStore
+from regionserver.region.table_files import refuse_lost_catalogue
 from regionserver.storage.filesystem import FileSystem
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ PROBE_S = 0.3  # between looks whether a living server's process is gone
 REPORT_S = 2.0
 SPLIT_AGAIN_S = 60.0  # a region that could not be split, one of a single row, is not asked all the time
 RETRY_FAILED_S = 60.0
+BALANCE_S = 300.0  # HBase hbase.balancer.period
 
 
 def claim_identity(fs: FileSystem) -> str:
@@ -125,11 +127,13 @@ class ActiveMaster:
     def start(self) -> None:
         """Return when this master serves. Raises HBaseIOException, OSError: it cannot."""
         cluster_id = claim_identity(self._fs)
+        refuse_lost_catalogue(self._fs)
         zookeeper_is_new = self._coordination.publish_cluster_id(cluster_id)
         self._coordination.set_cluster_up(time.strftime("%a %b %d %H:%M:%S %Z %Y"))
         self._build(zookeeper_is_new)
         core = self.core
         self._watch = self._coordination.watch_servers(core.servers.set_alive)
+        core.dead.adopt_embedded_log()
         core.servers.wait_for_one()
         reports = core.servers.ask_all()
         self._seal(self._dead_servers())
@@ -160,6 +164,7 @@ class ActiveMaster:
         assignment = Assignment(catalog, servers, dead, self._coordination, check, self.ensure_recovery)
         locks = Locks()
         self.core = Core(
+            self.name,
             self._fs,
             self._config,
             self._coordination,
@@ -172,7 +177,9 @@ class ActiveMaster:
             check,
         )
         self.core.executor = Executor(self.core, store, locks, check)
-        switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        switches = self.core.switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        for address in store.decommissioned():
+            servers.drain(address, True)
         self.backend = ClusterBackend(self.core, self.name, switches, self._version)
 
     def _dead_servers(self) -> list[ServerName]:
@@ -324,6 +331,7 @@ class ActiveMaster:
             ("probe", PROBE_S, self._probe),
             ("report", REPORT_S, self._look_at_reports),
             ("retry", RETRY_FAILED_S, self._retry_failed),
+            ("balancer", BALANCE_S, self.backend.run_balancer),
             ("janitor", self._config.janitor_interval_s, self._clean),
         ):
             thread = threading.Thread(

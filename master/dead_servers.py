@@ -20,10 +20,13 @@ from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT, LogRecovery
+from regionserver.storage.wal_archive import move_segment
+from regionserver.storage.wal_format import archived_name, parse_name
 
 logger = logging.getLogger(__name__)
 
 LOGS, ARCHIVE = "WALs", "oldWALs"
+EMBEDDED = "embedded"  # as whose log the master recovers that of a store in one process
 FENCED = "-splitting"
 LOCK = "LOCK"
 _LOOK_AGAIN_S = 0.1
@@ -71,6 +74,30 @@ class DeadServers:
         """Servers that have a log directory, moved aside or not."""
         names = {name.removesuffix(FENCED) for name in self._fs.list(LOGS)}
         return sorted(ServerName.parse(name) for name in names if name.count(",") == 2)
+
+    def adopt_embedded_log(self) -> None:
+        """What a store in one process has left of its log becomes the log of a dead server.
+
+        Nobody writes it any more: the lock on the root keeps such a store out.
+        """
+        names = [name for name in self._fs.list(LOGS) if parse_name(name) is not None]
+        if not names:
+            return
+        taken = {server.startcode for server in self.on_disk() if is_embedded(server)}
+        moved = {
+            name
+            for directory in self._fs.list(LOGS)
+            if directory.startswith(f"{EMBEDDED},0,")
+            for name in self._fs.list(f"{LOGS}/{directory}")
+        }
+        server = ServerName(EMBEDDED, 0, max(taken, default=0) + 1)
+        self._fs.make_directory(f"{LOGS}/{server}")
+        for name in names:
+            if name in moved:  # an adoption that was interrupted: it has both names
+                self._fs.delete(f"{LOGS}/{name}")
+            else:
+                move_segment(self._fs, f"{LOGS}/{name}", f"{LOGS}/{server}/{name}")
+        logger.info("log of a store in one process adopted server=%s files=%d", server, len(names))
 
     def proved(self, server: ServerName) -> bool:
         """The lock on its log is free: the process is gone."""
@@ -132,12 +159,12 @@ class DeadServers:
             self._changed.notify_all()
 
     def _keep_segments(self, dead: DeadServer) -> None:
+        now_ms = time.time_ns() // 1_000_000
         for name in self._fs.list(dead.directory):
-            if name != LOCK:
-                try:
-                    self._fs.archive(f"{dead.directory}/{name}", f"{ARCHIVE}/{dead.server}/{name}")
-                except (FileExistsError, FileNotFoundError):
-                    continue  # an archiving that was interrupted
+            parsed = parse_name(name)
+            if parsed is not None:
+                target = f"{ARCHIVE}/{dead.server}/{archived_name(parsed[0], now_ms)}"
+                move_segment(self._fs, f"{dead.directory}/{name}", target)
 
     # -- what regions ask --------------------------------------------------------------------------------
 
@@ -203,3 +230,8 @@ class DeadServers:
         """Regions that still need the server's log."""
         with self._changed:
             return set(self._dead[server].waiting)
+
+
+def is_embedded(server: ServerName) -> bool:
+    """Not a server: a store in one process, whose log was adopted. Any region may need it."""
+    return server.host == EMBEDDED and server.port == 0

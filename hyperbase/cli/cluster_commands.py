@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from hyperbase.cli import cluster_demo
 from hyperbase.cli.console import CommandError, ExitCode, say, warn
 from hyperbase.common.errors import IllegalArgumentException
 
@@ -32,7 +33,9 @@ _POLL_S = 0.05
 
 def add_parser(subparsers: Any) -> None:
     """Describe the commands to argparse."""
-    parser = subparsers.add_parser("cluster", help="a cluster on this machine: start, status, stop, kill")
+    parser = subparsers.add_parser(
+        "cluster", help="a cluster on this machine: start, status, stop, kill, demo"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     start = commands.add_parser(
         "start",
@@ -77,6 +80,7 @@ def add_parser(subparsers: Any) -> None:
     kill.add_argument("--signal", choices=list(SIGNALS), default="KILL", help="default: %(default)s")
     _add_directory(kill)
     kill.set_defaults(run=run_kill)
+    cluster_demo.add_parser(commands)
 
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:

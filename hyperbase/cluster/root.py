@@ -43,7 +43,7 @@ def make_root(directory: str) -> LocalFileSystem:
     """The root as a master finds or makes it: a directory with a lock to share.
 
     Raises:
-        ServerStartError: it cannot be made, is on a network, or was not closed by a store in one process.
+        ServerStartError: it cannot be made, or is on a network.
     """
     try:
         os.makedirs(directory, exist_ok=True)
@@ -52,13 +52,7 @@ def make_root(directory: str) -> LocalFileSystem:
     except OSError as error:
         raise ServerStartError(f"the root {directory} cannot be made: {error.strerror}") from error
     refuse_network_file_system(directory)
-    fs = LocalFileSystem(directory)
-    if list_segments(fs, WAL_DIRECTORY):
-        raise ServerStartError(
-            f"{directory} has the log of a store in one process, which was not closed: open it there and "
-            "close it (hyperbase start, then hyperbase stop), then start the cluster"
-        )
-    return fs
+    return LocalFileSystem(directory)
 
 
 class SharedRoot:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from hyperbase import Connection
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
 from hyperbase.common.errors import ConnectionLostException, HBaseIOException
 from hyperbase.common.region_info import META_REGION, RegionState
 from hyperbase.common.wire.command_codec import NO_ORDER
+from hyperbase.embedded.backend import EmbeddedBackend
+from hyperbase.embedded.store import EmbeddedStore
 from master import procedures, region_procedures, server_crash, table_procedures
 from master.janitor import Janitor
 from master.procedures import Procedure
@@ -307,6 +310,51 @@ def _owners_of(world: World, row: bytes) -> list[RegionServer]:
         for region in list(server.engine.regions.values())
         if region.info.table == "t" and region.info.contains(row)
     ]
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("point", ["", "server_crash.seal.after", "server_crash.assign.before"])
+def test_a_store_in_one_process_becomes_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, closed: bool, point: str
+) -> None:
+    """What it had in its log only is served, a disabled table's too."""
+    world = World(monkeypatch, server_count=0)
+    store = EmbeddedStore(world.fs, world.config, background=False)
+    connection = Connection(lambda: EmbeddedBackend(store, store.close))
+    for name in ("t", "off"):
+        connection.admin.create_table(TableDescriptor(name, [FAMILY]), splits=KEYS)
+        table = connection.table(name)
+        for row, value in ROWS.items():
+            table.put(row, {b"f:q": value})
+    connection.admin.flush("t")
+    connection.table("t").put(b"a00", {b"f:q": b"newer"})
+    connection.admin.disable_table("off")
+    if closed:
+        connection.close()
+    else:
+        store.crash()
+        EmbeddedStore(world.fs, world.config, background=False).crash()  # what it replayed is sealed now
+    for number in range(3):
+        RegionServer(world, number + 1)
+    if point:
+
+        def die() -> None:
+            assert world.coordination is not None
+            world.coordination.held = False
+            raise Killed
+
+        passed = at_point(monkeypatch, point, die)
+        with contextlib.suppress(HBaseIOException):
+            world.start_master()
+        wait_for(passed.is_set, point)
+    world.start_master()
+    settled(world)
+    assert {row: world.get("t", row) for row in ROWS} == {**ROWS, b"a00": b"newer"}
+    assert not backend(world).is_table_enabled("off")
+    backend(world).enable_table("off")
+    assert {row: world.get("off", row) for row in ROWS} == ROWS
+    world.close()
 
 
 def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:

@@ -157,8 +157,9 @@ class Cluster:
         wait_for(lambda: self.pid(label) != pid, self.tell)
 
     def start_again(self, label: str) -> None:
-        """Start a dead process, on the port it had."""
-        self._do(lambda: self._of(label).start(self._environment))
+        """Start a dead process now, on the port it had."""
+        process = self._of(label)
+        self._do(lambda: None if process.running else process.start(self._environment))
 
     # -- what there is
 
