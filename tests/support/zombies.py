@@ -28,7 +28,7 @@ from tests.support.wire_client import WireClient
 TABLE, COLUMN = "t", b"f:q"
 SYNC = int(Durability.SYNC_WAL)
 WRITERS, WAITING = 3, 4  # connections that write, and that have something waiting when it wakes up
-LARGE = b"x" * 20_000
+LARGE = b"x" * 6_000
 Manifests = dict[str, set[tuple[int, int]]]  # region directory → (epoch, number) of each manifest
 
 
