@@ -166,6 +166,7 @@ class Run:
             return (
                 not status.dead_servers
                 and not status.regions_in_transition
+                and not connection.admin.procedures()
                 and len(status.servers) == len(servers)
             )
 

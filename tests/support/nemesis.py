@@ -21,7 +21,6 @@ from hyperbase import Connection
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.process.life import CLEAN, LOST
 from hyperbase.common.region_info import RegionInfo
-from hyperbase.common.wire.admin_codec import ADMIN_METHODS
 from tests.support.cluster_load import LIST, ROWS
 from tests.support.cluster_processes import MASTER, SERVER, ClusterProcesses, Member
 from tests.support.waiting import fault_lasts, wait_for
@@ -231,8 +230,16 @@ class Changes:
         admin, table = self._connection.admin, self._table()
         info = self._chance.choice(admin.regions(table))
         before = self._place(table, info)
-        self._connection._open_backend()._admin("move", info.encoded_name, "")  # type: ignore[attr-defined]
+        admin.move(info)
         return bool(before) and self._place(table, info) != before
+
+    def balance(self) -> bool:
+        """Servers that have started again get their share."""
+        return bool(self._connection.admin.balance())
+
+    def roll_wal(self) -> bool:
+        self._connection.admin.roll_wal()
+        return True
 
     def flush(self) -> bool:
         self._connection.admin.flush(self._table())
@@ -250,9 +257,7 @@ class Changes:
 
 
 FAULTS = [name for name in vars(Faults) if not name.startswith("_")]
-CHANGES = [
-    name for name in vars(Changes) if not name.startswith("_") and (name != "move" or "move" in ADMIN_METHODS)
-]
+CHANGES = [name for name in vars(Changes) if not name.startswith("_")]
 
 
 class Nemesis:
