@@ -155,7 +155,7 @@ class ActiveMaster:
 
     def _build(self, zookeeper_is_new: bool) -> None:
         check = self.check
-        store = MasterStore(self._fs, self.name, self._config, self._lease.check)
+        store = MasterStore(self._fs, self.name, self._config, self._lease.check, check, self._on_end)
         servers = Servers(self._lease.czxid, check, self._on_death, self._on_stale)
         dead = DeadServers(self._fs, self._coordination, check)
         if zookeeper_is_new:  # servers may be alive that it does not know: none is, when this time is over

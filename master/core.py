@@ -43,6 +43,12 @@ class Core:
     _ids: threading.Lock = field(default_factory=threading.Lock)
     _last_region_id: int = 0
 
+    def delete_directory(self, path: str) -> None:
+        """Asked at the last moment: a master that was stopped and replaced meanwhile may have decided this by
+        what was true before. Raises what ``check`` raises."""
+        self.check()
+        self.fs.delete_tree(path)
+
     def new_region_id(self) -> int:
         """Milliseconds, higher than any region's there is or was made by this master."""
         with self._ids:

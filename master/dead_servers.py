@@ -123,8 +123,10 @@ class DeadServers:
         logger.info("region server expelled server=%s proved_dead=%s", server, proved)
 
     def seal(self, server: ServerName) -> DeadServer:
-        """Read the whole log, end it for every later reader, and note whose edits are in it."""
+        """Read the whole log, once, end it for every later reader, and note whose edits are in it."""
         dead = self.get(server)
+        if dead.read:
+            return dead
         index: dict[bytes, int] = {}
         records = 0
         if self._fs.exists(dead.directory):

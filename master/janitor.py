@@ -104,7 +104,7 @@ class Janitor:
                 if self._children_refer(parent):
                     continue
                 self._core.catalog.forget_parent(parent)
-                self._fs.delete_tree(directory)
+                self._core.delete_directory(directory)
                 logger.info("parent removed region=%s", parent.encoded_name)
                 done += 1
             finally:
@@ -138,7 +138,7 @@ class Janitor:
                 infos = [node.info for node in self._core.catalog.nodes(table)]
                 infos += [info for info in self._core.catalog.parents.values() if info.table == table]
                 if path not in map(region_directory, infos) and not self._refers(infos, path):
-                    self._fs.delete_tree(path)
+                    self._core.delete_directory(path)
                     logger.info("orphan removed directory=%s", path)
                     done += 1
             finally:

@@ -57,7 +57,7 @@ class TableProcedure(Procedure):
         """Nothing names these regions any more."""
         self.core.dead.recovered(infos)
         for info in infos:
-            self.core.fs.delete_tree(region_directory(info))
+            self.core.delete_directory(region_directory(info))
 
 
 class CreateTable(TableProcedure):

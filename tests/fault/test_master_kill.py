@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from hyperbase import Connection
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import ConnectionLostException, HBaseIOException
+from hyperbase.common.errors import ConnectionLostException, HBaseIOException, MasterNotRunningException
 from hyperbase.common.region_info import META_REGION, RegionState
 from hyperbase.common.wire.command_codec import NO_ORDER
 from hyperbase.embedded.backend import EmbeddedBackend
@@ -391,3 +392,62 @@ def test_the_server_of_meta_dies_while_a_master_starts(prepared: Prepared) -> No
     world.start_master()
     settled(world)
     rows_are_there(world)
+
+
+def test_a_master_whose_log_fails_gives_way(prepared: Prepared) -> None:
+    """Nobody knows whether what it was writing is in the log: whoever asked shall ask the next master."""
+    world = prepared(CHANGES["split"])
+    master = world.master
+    assert master is not None
+    told: list[str] = []
+    master.core.store._on_failure = told.append
+    wal = master.core.store._engine.wal
+    assert wal is not None
+    wal._poison(OSError(errno.ENOSPC, "no space left"))
+    with pytest.raises(MasterNotRunningException, match="no space left"):
+        backend(world).split(names(world)[0], b"c")
+    assert told
+    world.start_master()
+    backend(world).split(names(world)[0], b"c")
+    settled(world)
+    regions(4)(world)
+
+
+def test_a_replaced_master_removes_no_directory_that_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, prepared: Prepared
+) -> None:
+    """It was stopped in the middle of its janitor's work, and its successor has split a region meanwhile."""
+    world = prepared(CHANGES["split"])
+    old = world.master
+    assert old is not None
+    monkeypatch.setattr(old, "_clean", lambda: None)
+
+    def be_replaced(*_: object) -> int:
+        assert world.coordination is not None
+        world.coordination.held = False
+        world.master = world.coordination = None
+        world.start_master()
+        backend(world).split(names(world)[0], b"c")
+        return 0
+
+    janitor = Janitor(old.core)
+    monkeypatch.setattr(janitor, "_forget_parents", be_replaced)
+    with pytest.raises(MasterNotRunningException):
+        janitor.run()
+    settled(world)
+    regions(4)(world)
+    old.abandon()
+
+
+def test_what_a_replaced_master_writes_down_is_not_acknowledged(prepared: Prepared) -> None:
+    world = prepared(CHANGES["split"])
+    old, coordination = world.master, world.coordination
+    assert old is not None
+    assert coordination is not None
+    world.master = world.coordination = None
+    world.start_master()
+    coordination.held = False
+    with pytest.raises(MasterNotRunningException):
+        old.core.store.set_switch("balancer", False)
+    assert backend(world).switch("balancer", None)
+    old.abandon()

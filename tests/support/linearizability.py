@@ -152,7 +152,7 @@ class Recorder:
     """Histories of rows, written down while they happen. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._rows: dict[bytes, list[Operation]] = defaultdict(list)
         self.answered = self.unknown = 0
@@ -161,18 +161,21 @@ class Recorder:
         self, who: str, row: bytes, kind: str, argument: Any, act: Callable[[], Any], *errors: type[Exception]
     ) -> Any:
         """Carry an operation out and write down how it went; ``None`` after one of ``errors``."""
-        begun = self._clock()
-        answer, ended = None, UNKNOWN
+        begun = self.clock()
         try:
             answer = act()
-            ended = self._clock()
         except errors:
-            pass
-        with self._lock:
-            self._rows[row].append(Operation(kind, argument, answer, begun, ended, who))
-            self.answered += ended != UNKNOWN
-            self.unknown += ended == UNKNOWN
+            self.note(row, Operation(kind, argument, None, begun, UNKNOWN, who))
+            return None
+        self.note(row, Operation(kind, argument, answer, begun, self.clock(), who))
         return answer
+
+    def note(self, row: bytes, operation: Operation) -> None:
+        """Write an operation down."""
+        with self._lock:
+            self._rows[row].append(operation)
+            self.answered += operation.answered
+            self.unknown += not operation.answered
 
     def rows(self) -> dict[bytes, list[Operation]]:
         """Every row's history so far."""
