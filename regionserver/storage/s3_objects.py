@@ -8,16 +8,17 @@ every call writes a token of its own beside the contents, and who finds his own 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
+
+from regionserver.storage.s3_errors import error_types, may_have_arrived, os_error, translated
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -28,21 +29,6 @@ _LONGEST_REQUEST = timedelta(seconds=120)
 _RETRY_FOR = timedelta(seconds=60)
 _TOKEN = "hyperbase-token"
 _ATTEMPTS = 5
-_BY_CODE = {
-    "NoSuchBucket": errno.ENOENT,
-    "AccessDenied": errno.EACCES,
-    "SignatureDoesNotMatch": errno.EACCES,
-    "InvalidAccessKeyId": errno.EACCES,
-    "ExpiredToken": errno.EACCES,
-    "QuotaExceeded": errno.EDQUOT,
-    "XMinioAdminBucketQuotaExceeded": errno.EDQUOT,
-    "XMinioStorageFull": errno.ENOSPC,
-    "InsufficientCapacity": errno.ENOSPC,
-    "SlowDown": errno.EAGAIN,
-    "ServiceUnavailable": errno.EAGAIN,
-}
-_REFUSAL = re.compile(r"<Code>(\w+)</Code>(?:<Message>([^<]*)</Message>)?")
-_OS_ERROR = re.compile(r"code: (\d+),\s+kind: \w+")
 
 
 class Objects:
@@ -61,7 +47,7 @@ class Objects:
         if parts.scheme != "s3" or not parts.netloc:
             raise ValueError(f"not an S3 URL: {_public(url)!r}. Give s3://bucket/prefix")
         self._native = _package()
-        self._errors = _error_types()
+        self._errors = error_types()
         self.url = _public(url).rstrip("/")
         self._retries = retries
         self._store = self._open(parts.netloc, parts.path.strip("/"), dict(parse_qsl(parts.query)))
@@ -78,7 +64,7 @@ class Objects:
                 except self._errors.AlreadyExistsError:
                     lost = None
                 except self._errors.GenericError as error:
-                    if not _may_have_arrived(error):
+                    if not may_have_arrived(error):
                         raise
                     lost = error
             owner = self._token_of(key)
@@ -86,8 +72,8 @@ class Objects:
                 return owner == token
             # It never arrived; or it was there and is deleted; or S3 refused both of two that came at once.
         if lost is not None:
-            raise self._os_error(lost, key) from lost
-        raise BlockingIOError(errno.EAGAIN, "others create and delete it all the time", f"{self.url}/{key}")
+            raise os_error(lost, self._where(key)) from lost
+        raise BlockingIOError(errno.EAGAIN, "others create and delete it all the time", self._where(key))
 
     def read(self, key: str) -> bytes:
         """Return a whole object. ``FileNotFoundError`` when missing."""
@@ -162,44 +148,12 @@ class Objects:
             raise ValueError(f"{self.url}: {str(error).splitlines()[0]}") from error
         return store
 
-    @contextlib.contextmanager
-    def translated(self, key: str) -> Iterator[None]:
+    def translated(self, key: str) -> AbstractContextManager[None]:
         """Raise what obstore raises as an ``OSError`` with one line of text, and where."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            code, text = _reason(error)
-            missing = "no such object" if code in ("", "NoSuchKey") else f"{code}: {text}"
-            raise FileNotFoundError(errno.ENOENT, missing, f"{self.url}/{key}") from error
-        except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
-            raise PermissionError(
-                errno.EACCES, "S3 refused: {}: {}".format(*_reason(error)), f"{self.url}/{key}"
-            ) from error
-        except self._errors.BaseError as error:
-            raise self._os_error(error, key) from error
+        return translated(self._where(key))
 
-    def _os_error(self, error: Exception, key: str) -> OSError:
-        text, where = str(error), f"{self.url}/{key}"
-        number = _OS_ERROR.search(text)
-        if number is not None:
-            return OSError(int(number[1]), f"S3 cannot be reached: {os.strerror(int(number[1]))}", where)
-        code, message = _reason(error)
-        if code:
-            return OSError(_BY_CODE.get(code, errno.EIO), f"S3 refused: {code}: {message}", where)
-        if "TimedOut" in text:
-            return TimeoutError(errno.ETIMEDOUT, "S3 did not answer in time", where)
-        return OSError(errno.EIO, f"S3 failed: {text.splitlines()[0]}", where)
-
-
-def _may_have_arrived(error: Exception) -> bool:
-    """Whether nobody knows what became of the request: it was sent, and no answer of S3 came back."""
-    return not _REFUSAL.search(str(error)) and "kind: Connect," not in str(error)
-
-
-def _reason(error: Exception) -> tuple[str, str]:
-    """The code and the message in S3's answer; empty when it is none of S3's."""
-    found = _REFUSAL.search(str(error))
-    return (found[1], found[2] or "") if found else ("", "")
+    def _where(self, key: str) -> str:
+        return f"{self.url}/{key}"
 
 
 def _public(url: str) -> str:
@@ -213,12 +167,6 @@ def _package() -> ModuleType:
     except ImportError as error:
         raise ImportError("s3:// needs the package obstore: pip install 'hyperbase[s3]'") from error
     return obstore
-
-
-def _error_types() -> ModuleType:
-    import obstore.exceptions
-
-    return obstore.exceptions
 
 
 def _store_types() -> ModuleType:

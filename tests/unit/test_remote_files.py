@@ -15,6 +15,8 @@ import pytest
 from regionserver.storage.local_filesystem import LocalFileSystem
 from regionserver.storage.opening import local_path, open_filesystem
 from regionserver.storage.remote_files import GroupedLog, OpenFiles
+from regionserver.storage.s3_logs import NAME_BYTES, S3Log
+from regionserver.storage.s3_objects import Objects
 
 
 class Disk:
@@ -184,3 +186,17 @@ def test_a_missing_package_is_named(
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(ImportError, match=rf"pip install 'hyperbase\[{extra}\]'"):
         open_filesystem(root)
+
+
+def test_the_name_of_a_log_is_as_documented() -> None:
+    log = S3Log(Objects("s3://bucket/a?region=us-east-1"), "00112233445566778899aabbccddeeff")
+    document = Path(__file__, "../../../docs/storage.md").resolve().read_text()
+    example = document.split("The name of a log in hex", 1)[1].split("```text\n")[1].split("```")[0]
+    encoded = b"".join(bytes.fromhex(line.partition('"')[0]) for line in example.splitlines())
+    assert encoded == log.name
+    assert len(encoded) == NAME_BYTES
+    for name in (encoded[:-1], encoded.replace(b"hyper", b"HYPER"), b""):
+        assert S3Log.named(Objects("s3://bucket/a"), name) is None
+    found = S3Log.named(Objects("s3://bucket/a"), encoded)
+    assert found is not None
+    assert found.identity == log.identity
