@@ -14,9 +14,8 @@ import pytest
 from regionserver.storage.hdfs_filesystem import HdfsFileSystem
 from regionserver.storage.opening import open_filesystem
 from tests.support.hdfs_server import BLOCK_BYTES, HdfsServer
-from tests.support.storage_backends import NAMES, running_hdfs
+from tests.support.storage_backends import running_hdfs
 
-pytestmark = pytest.mark.skipif("hdfs" not in NAMES, reason="HYPERBASE_STORAGE does not name hdfs")
 SOON = "dfs.client.failover.max.attempts=1"
 
 

@@ -52,6 +52,11 @@ def why_not() -> str:
     return ""
 
 
+def is_here() -> bool:
+    """Hadoop's jars were fetched, and nothing else is missing."""
+    return not why_not() and _library().exists()
+
+
 def fetch(timeout_s: float = FETCH_S) -> Path:
     """Return the directory of Hadoop's jars; Maven fetches them when they are not there yet.
 
@@ -244,3 +249,7 @@ def _write_site(path: Path, settings: dict[str, str]) -> None:
         for name, value in settings.items()
     )
     path.write_text(f"<configuration>\n{''.join(properties)}</configuration>\n")
+
+
+if __name__ == "__main__":
+    print(f"Hadoop {VERSION}: {fetch()}")

@@ -1,7 +1,7 @@
 """Every file system that a store can stand on, each with the real server behind it, for one suite of tests.
 
-``HYPERBASE_STORAGE`` names those to run, "local,memory,hdfs,s3" when it is not set. What is named there must
-run; what is not there by default and cannot be had quickly is skipped, with the reason.
+``HYPERBASE_STORAGE`` names those to run: what is named there must run. When it is not set, "local,memory,s3"
+and, where Hadoop's jars are (``make hdfs-jars`` fetches them), "hdfs".
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
-
-import pytest
 
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.memory_filesystem import MemoryFileSystem
@@ -25,10 +22,9 @@ from tests.support.hdfs_server import HdfsServer
 from tests.support.s3_server import S3Server
 
 DEMANDED = tuple(filter(None, os.environ.get("HYPERBASE_STORAGE", "").split(",")))
-NAMES = DEMANDED or ("local", "memory", "hdfs", "s3")
+NAMES = DEMANDED or ("local", "memory", *(("hdfs",) if hdfs_server.is_here() else ()), "s3")
 SHARED_NAMES = tuple(name for name in NAMES if name != "memory")  # those that another process can open too
 FENCING_NAMES = tuple(name for name in NAMES if name in ("hdfs", "s3", "minio"))
-FETCH_S = 60.0
 
 
 class StorageBackend:
@@ -64,13 +60,8 @@ class StorageBackend:
 def running_hdfs() -> HdfsServer:
     """HDFS, which ends with this process."""
     reason = hdfs_server.why_not()
-    if not reason:
-        try:
-            hdfs_server.fetch(hdfs_server.FETCH_S if DEMANDED else FETCH_S)
-        except subprocess.SubprocessError as error:
-            reason = f"Hadoop's jars could not be fetched: {error}"
-    if reason:
-        _without("hdfs", reason)
+    assert not reason, reason
+    hdfs_server.fetch()
     return HdfsServer(_directory("hdfs")).start()
 
 
@@ -82,12 +73,6 @@ def running_s3(kind: str) -> S3Server:
 
 def _directory(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
-
-
-def _without(name: str, reason: str) -> NoReturn:
-    if name in DEMANDED:
-        pytest.fail(f"{name}: {reason}")
-    pytest.skip(f"{name}: {reason}")
 
 
 def writer_process(script: str, *arguments: str) -> subprocess.Popen[str]:
