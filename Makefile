@@ -33,7 +33,7 @@ demo: install
 chaos: dev
 	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)
 
-test: dev zookeeper
+test: dev zookeeper hadoop
 	$(BIN)/python -m pytest $(ARGS)
 
 # Every test of storage, on a real HDFS and on two servers of S3: moto's, and MinIO, which Go builds once (4 minutes).

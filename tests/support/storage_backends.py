@@ -6,7 +6,9 @@ run; what is not there by default and cannot be had quickly is skipped, with the
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -71,17 +73,23 @@ def running_hdfs() -> HdfsServer:
             reason = f"Hadoop's jars could not be fetched: {error}"
     if reason:
         _without("hdfs", reason)
-    return HdfsServer(_directory("hdfs")).start()
+    server = HdfsServer(_directory("hdfs"))
+    atexit.register(server.__exit__, None, None, None)
+    return server.start()
 
 
 @cache
 def running_s3(kind: str) -> S3Server:
     """moto's server or MinIO, which ends with this process."""
-    return S3Server(_directory(kind), kind).start()
+    server = S3Server(_directory(kind), kind)
+    atexit.register(server.kill)
+    return server.start()
 
 
 def _directory(name: str) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # the last to be registered goes first
+    return directory
 
 
 def _without(name: str, reason: str) -> NoReturn:
