@@ -6,7 +6,9 @@ and, where Hadoop's jars are (``make hdfs-jars`` fetches them), "hdfs".
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -62,17 +64,23 @@ def running_hdfs() -> HdfsServer:
     reason = hdfs_server.why_not()
     assert not reason, reason
     hdfs_server.fetch()
-    return HdfsServer(_directory("hdfs")).start()
+    server = HdfsServer(_directory("hdfs"))
+    atexit.register(server.__exit__, None, None, None)
+    return server.start()
 
 
 @cache
 def running_s3(kind: str) -> S3Server:
     """moto's server or MinIO, which ends with this process."""
-    return S3Server(_directory(kind), kind).start()
+    server = S3Server(_directory(kind), kind)
+    atexit.register(server.kill)
+    return server.start()
 
 
 def _directory(name: str) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
+    directory = Path(tempfile.mkdtemp(prefix=f"hyperbase-{name}-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)  # the last to be registered goes first
+    return directory
 
 
 def writer_process(script: str, *arguments: str) -> subprocess.Popen[str]:
