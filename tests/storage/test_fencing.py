@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -155,16 +156,17 @@ for number in range(30):
 
 
 def test_one_of_many_processes_takes_each_name(shared: StorageBackend) -> None:
-    processes = [writer_process(RACER, shared.root) for _ in range(3)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
     won: list[int] = []
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        output, _ = process.communicate(timeout=60)
-        won += [int(line.split()[1]) for line in output.splitlines()]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(writer_process(RACER, shared.root)) for _ in range(3)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            output, _ = process.communicate(timeout=60)
+            won += [int(line.split()[1]) for line in output.splitlines()]
     assert sorted(won) == list(range(30))

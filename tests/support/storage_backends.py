@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -83,11 +85,16 @@ def _directory(name: str) -> Path:
     return directory
 
 
-def writer_process(script: str, *arguments: str) -> subprocess.Popen[str]:
-    """A Python process that runs ``script``; its output comes line by line."""
-    return subprocess.Popen(
+@contextmanager
+def writer_process(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python process that runs ``script``; its output comes line by line. It ends with the block."""
+    with subprocess.Popen(
         [sys.executable, "-u", "-c", script, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # also one that a failed test left stopped
