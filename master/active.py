@@ -41,6 +41,7 @@ from master.region_procedures import AssignRegion, SplitRegion
 from master.server_crash import ServerCrash
 from master.servers import Servers
 from master.store import MasterStore
+from regionserver.region.table_files import refuse_lost_catalogue
 from regionserver.storage.filesystem import FileSystem
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ PROBE_S = 0.3  # between looks whether a living server's process is gone
 REPORT_S = 2.0
 SPLIT_AGAIN_S = 60.0  # a region that could not be split, one of a single row, is not asked all the time
 RETRY_FAILED_S = 60.0
+BALANCE_S = 300.0  # HBase hbase.balancer.period
 
 
 def claim_identity(fs: FileSystem) -> str:
@@ -112,6 +114,7 @@ class ActiveMaster:
         self._stop = threading.Event()
         self._recovering: set[ServerName] = set()
         self._recovering_lock = threading.Lock()
+        self._loaded = False  # hbase:meta was read
         self._ready = False  # deaths are recorded before, and dealt with by the start
         self._threads: list[threading.Thread] = []
         self._tried: dict[str, float] = {}  # automatic splits: when
@@ -124,6 +127,7 @@ class ActiveMaster:
     def start(self) -> None:
         """Return when this master serves. Raises HBaseIOException, OSError: it cannot."""
         cluster_id = claim_identity(self._fs)
+        refuse_lost_catalogue(self._fs)
         zookeeper_is_new = self._coordination.publish_cluster_id(cluster_id)
         self._coordination.set_cluster_up(time.strftime("%a %b %d %H:%M:%S %Z %Y"))
         self._build(zookeeper_is_new)
@@ -136,6 +140,7 @@ class ActiveMaster:
         self._find_meta(reports)
         core.assignment.open_meta()
         core.catalog.load()
+        self._loaded = True
         resumed = core.executor.resume()
         self._settle()
         self._seal(self._dead_holders())
@@ -159,6 +164,7 @@ class ActiveMaster:
         assignment = Assignment(catalog, servers, dead, self._coordination, check, self.ensure_recovery)
         locks = Locks()
         self.core = Core(
+            self.name,
             self._fs,
             self._config,
             self._coordination,
@@ -171,7 +177,9 @@ class ActiveMaster:
             check,
         )
         self.core.executor = Executor(self.core, store, locks, check)
-        switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        switches = self.core.switches = dict.fromkeys(SWITCHES, True) | store.switches()
+        for address in store.decommissioned():
+            servers.drain(address, True)
         self.backend = ClusterBackend(self.core, self.name, switches, self._version)
 
     def _dead_servers(self) -> list[ServerName]:
@@ -291,6 +299,11 @@ class ActiveMaster:
 
     def ensure_recovery(self, server: ServerName) -> None:
         """Begin the recovery of a dead server, unless it has begun."""
+        if not self._loaded:
+            # Which of its regions need its log is not known yet. hbase:meta needs no more than a sealed log;
+            # the start takes this server for one of those that were dead before.
+            self._seal([server])
+            return
         with self._recovering_lock:
             if server in self._recovering:
                 return
@@ -318,6 +331,7 @@ class ActiveMaster:
             ("probe", PROBE_S, self._probe),
             ("report", REPORT_S, self._look_at_reports),
             ("retry", RETRY_FAILED_S, self._retry_failed),
+            ("balancer", BALANCE_S, self.backend.run_balancer),
             ("janitor", self._config.janitor_interval_s, self._clean),
         ):
             thread = threading.Thread(

@@ -239,17 +239,19 @@ class Assignment:
         with self._meta_lock:
             self._open_meta(self._catalog.meta)
 
-    def _open_meta(self, node: Node) -> None:
+    def _open_meta(self, node: Node, target: ServerName | None = None) -> None:
         pause_s = PAUSE_S
         while not self._is_open(node):
             self._check()
             holder = node.holder
             if holder is not None and not self._servers.alive(holder):
-                if not self._dead.is_recovered(holder):
+                if not self._dead.is_read(holder):
                     self._ensure_recovery(holder)
                     self._dead.wait(PAUSE_S)
                     continue
                 holder = None
+            if holder is None and self._servers.alive(target):
+                holder, target = target, None
             server = holder or self._servers.wait_for_one()[0]
             self._coordination.set_meta_location(server, RegionState.OPENING)
             node.state, node.given_to = RegionState.OPENING, server
@@ -267,6 +269,31 @@ class Assignment:
                 node.state, node.given_to = RegionState.CLOSED, None
             self._dead.wait(pause_s)
             pause_s = min(pause_s * 2, MAX_PAUSE_S)
+
+    def move_meta(self, target: ServerName | None = None) -> None:
+        """Have hbase:meta leave its server; ``open_meta`` finishes what is interrupted.
+
+        Args:
+            target: who is to have it, if alive; any that may be given regions, if none is named.
+
+        Raises:
+            HBaseIOException: it could not be flushed, and is served where it was.
+        """
+        with self._meta_lock:
+            node = self._catalog.meta
+            server = node.server
+            if self._is_open(node) and server is not None:
+                self._coordination.set_meta_location(server, RegionState.CLOSING)
+                node.state = RegionState.CLOSING
+                call = (server, "close_regions", ([META_REGION.id16],))
+                answer = self._servers.command_all([call])[0]
+                outcome = answer if isinstance(answer, HBaseIOException) else answer[0]
+                if isinstance(outcome, HBaseIOException):  # it may have closed it: it is told to open it
+                    node.state, node.given_to = RegionState.OPENING, server
+                    self._open_meta(node)
+                    raise outcome
+                node.state, node.given_to = RegionState.CLOSED, None
+            self._open_meta(node, target)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Look again and again. Raises what ``check`` raises."""

@@ -6,11 +6,12 @@ gets the outcome of the first.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED
-from hyperbase.common.cluster_status import ClusterStatus, ServerStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace, ServerStatus
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
     ConstraintException,
@@ -20,6 +21,7 @@ from hyperbase.common.errors import (
     MergeRegionException,
     NamespaceExistException,
     NamespaceNotFoundException,
+    NotBalancedException,
     NotServingRegionException,
     TableExistsException,
     TableNotEnabledException,
@@ -28,6 +30,14 @@ from hyperbase.common.errors import (
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import META_REGION, RegionInfo, RegionState
 from hyperbase.common.server_name import ServerName
+from master.balance import (
+    Balance,
+    LoadServer,
+    OffloadServers,
+    plan_balance,
+    planned,
+)
+from master.balancer import Move
 from master.catalog import Node
 from master.core import Core
 from master.procedures import Procedure
@@ -49,6 +59,8 @@ from master.table_procedures import (
     TableProcedure,
     TruncateTable,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class ClusterBackend:
@@ -204,16 +216,26 @@ class ClusterBackend:
         """To a server (its name, or its ``host,port``), or to any other."""
         node = self._region(region)
         target = self._server(server) if server else self._another(node)
+        if node.info.is_meta:
+            if target != node.holder:
+                self._core.assignment.move_meta(target)
+            return
         data = {"regions": [node.info.to_bytes()], "target": str(target)}
         self._change(lambda: MoveRegion(data))
 
     def assign(self, region: str) -> None:
-        data = {"regions": [self._region(region).info.to_bytes()]}
-        self._change(lambda: AssignRegion(data))
+        info = self._region(region).info
+        if info.is_meta:
+            self._core.assignment.open_meta()
+            return
+        if not self._core.catalog.wanted_open(info.table):
+            raise DoNotRetryIOException(f"{info.table} is disabled: enable it, and its regions are served")
+        self._change(lambda: AssignRegion({"regions": [info.to_bytes()]}))
 
     def unassign(self, region: str) -> None:
-        data = {"regions": [self._region(region).info.to_bytes()]}
-        self._change(lambda: UnassignRegion(data))
+        info = self._region(region).info
+        _refuse_meta(info.table, "unassigned")
+        self._change(lambda: UnassignRegion({"regions": [info.to_bytes()]}))
 
     def compaction_state(self, table: str) -> str:
         nodes = self._enabled_nodes(canonical_table_name(table))
@@ -261,37 +283,118 @@ class ClusterBackend:
             )
         return out
 
-    def procedures(self) -> list[dict[str, Any]]:
+    def procedures(self) -> list[ProcedureStatus]:
         """Those under way, oldest first."""
         return [
-            {
-                "number": procedure.number,
-                "kind": procedure.kind,
-                "about": procedure.describe(),
-                "step": procedure.step,
-                "since_ms": round(procedure.began * 1000),
-                "note": procedure.note,
-            }
+            ProcedureStatus(
+                procedure.number,
+                procedure.kind,
+                procedure.describe(),
+                procedure.step,
+                round(procedure.began * 1000),
+                procedure.note,
+            )
             for procedure in self._core.executor.running()
         ]
 
-    def region_states(self, table: str) -> list[dict[str, Any]]:
+    def region_states(self, table: str) -> list[RegionPlace]:
         """Each region's state, and where it is."""
         name = canonical_table_name(table)
-        self._core.catalog.descriptor(name)
+        nodes = [self._core.catalog.meta] if name == META_TABLE else self._core.catalog.nodes(name)
+        if name != META_TABLE:
+            self._core.catalog.descriptor(name)
         return [
-            {
-                "region": node.info.region_name,
-                "state": node.state.value,
-                "server": str(node.holder or ""),
-                "reason": node.reason,
-            }
-            for node in self._core.catalog.nodes(name)
+            RegionPlace(node.info, node.state.value, str(node.holder or ""), node.reason) for node in nodes
         ]
 
     def servers(self) -> list[str]:
         """Those alive."""
         return [str(server) for server in self._core.servers.all()]
+
+    # -- the balancer, and servers that come and go ------------------------------------------------------
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        """Even out what the servers carry, and say each move in words; ``dry_run``: only say.
+
+        Args:
+            force: also while regions are in transition; those stay.
+
+        Raises:
+            NotBalancedException: the balancer is off, or regions are in transition.
+        """
+        key = CURRENT_CHANGE.get()
+        procedure = self._core.executor.known(key) if key is not None else None
+        if procedure is None:
+            if not self.switches["balancer"]:
+                raise NotBalancedException("the balancer is off: balance_switch(True) turns it on")
+            moves = plan_balance(self._core, force=force)
+            if dry_run or not moves:
+                return list(map(str, moves))
+            procedure = self._core.executor.submit(self._balance(moves), key)
+        procedure.wait()
+        sentences: list[str] = procedure.data["sentences"]
+        return [*sentences, *procedure.data["failed"]]
+
+    def _balance(self, moves: Sequence[Move]) -> Balance:
+        return Balance({"moves": planned(self._core, moves), "sentences": list(map(str, moves))})
+
+    def run_balancer(self) -> None:
+        """The chore: balance, if there is anything to do and it may be done."""
+        try:
+            for sentence in self.balance():
+                logger.info("balanced: %s", sentence)
+        except NotBalancedException as error:
+            logger.info("not balanced: %s", error)
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        """Give living servers no more regions, also when they come back under another start code.
+
+        Args:
+            servers: by name, ``host,port`` or ``host:port``.
+            offload: have others serve what they have; returns when that is done.
+
+        Raises:
+            DoNotRetryIOException: no server would be left to have regions.
+        """
+        leaving = [self._server(name) for name in servers]
+        if not set(self._core.servers.usable()) - set(leaving):
+            raise DoNotRetryIOException(
+                f"beside {', '.join(map(str, leaving))} there is no server that may have regions"
+            )
+        self._drain([server.address for server in leaving], True)
+        if offload:
+            names = list(map(str, leaving))
+            self._change(lambda: OffloadServers({"servers": names, "failed": []}))
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        """Give a server regions again; those named are moved there, by full or encoded name."""
+        address = self._drained_address(server)
+        nodes = [self._region(name) for name in regions]
+        target = self._server(server) if regions else None
+        self._drain([address], False)
+        moves = [(n.info.to_bytes(), str(n.holder or ""), str(target)) for n in nodes if n.holder != target]
+        if moves:
+            self._change(lambda: LoadServer({"server": str(target), "moves": moves}))
+
+    def decommissioned(self) -> list[str]:
+        """Servers that are to get no regions: names of those alive, ``host,port`` of others."""
+        alive = {server.address: str(server) for server in self._core.servers.all()}
+        return [
+            alive.get(address, ",".join(address.rsplit(":", 1))) for address in self._core.servers.draining
+        ]
+
+    def _drain(self, addresses: Sequence[str], on: bool) -> None:
+        self._core.store.set_decommissioned(addresses, on)
+        for address in addresses:
+            self._core.servers.drain(address, on)
+
+    def _drained_address(self, name: str) -> str:
+        """Of a server that lives, or that is decommissioned and does not."""
+        for address in self._core.servers.draining:
+            host, port = address.rsplit(":", 1)
+            if name == address or name == f"{host},{port}" or name.startswith(f"{host},{port},"):
+                return address
+        return self._server(name).address
 
     def switch(self, name: str, on: bool | None) -> bool:
         if name not in self.switches:

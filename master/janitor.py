@@ -9,12 +9,14 @@ under way. A directory that hbase:meta does not know goes when no manifest refer
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
 
 from hyperbase.common.catalog import META_DIRECTORY, region_directory
 from hyperbase.common.region_info import RegionInfo
 from master.core import Core
+from master.dead_servers import ARCHIVE
 from master.locks import of_table
+from master.store import ARCHIVE as MASTERS_ARCHIVE
 from master.store import DIRECTORY as STORE_DIRECTORY
 from regionserver.region.manifest import (
     EPOCH_DIRECTORY,
@@ -22,7 +24,9 @@ from regionserver.region.manifest import (
     Manifest,
     ManifestStore,
 )
+from regionserver.region.table_files import has_descriptor, keep_descriptor, regions_on_disk
 from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.wal_archive import clean_archive
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +56,42 @@ class Janitor:
             except OSError as error:  # a damaged manifest, or one that was replaced while we looked
                 complete = False
                 logger.warning("not cleaned directory=%s error=%s", directory, error)
+        self._keep_descriptors()
+        deleted += self._clean_archives()
         if complete:
             deleted += self._forget_parents(used)
             deleted += self._remove_orphans(used)
         return deleted
+
+    def _keep_descriptors(self) -> None:
+        """Copy the schemas of tables that were made before that was done."""
+        for descriptor in list(self._core.catalog.descriptors.values()):
+            if has_descriptor(self._fs, descriptor.name):
+                continue
+            if self._core.locks.try_acquire([of_table(descriptor.name)], JANITOR):
+                try:
+                    if self._core.catalog.descriptors.get(descriptor.name) == descriptor:
+                        keep_descriptor(self._fs, descriptor)
+                finally:
+                    self._core.locks.release(JANITOR)
+
+    def _clean_archives(self) -> int:
+        """Old logs of servers that are dead; the living look after their own."""
+        config, done = self._core.config, 0
+        alive = set(map(str, self._core.servers.all()))
+        for archive in (ARCHIVE, MASTERS_ARCHIVE):
+            for name in self._fs.list(archive):
+                path = f"{archive}/{name}"
+                if name.count(",") != 2 or name in alive or name == str(self._core.name):
+                    continue
+                done += len(
+                    clean_archive(
+                        self._fs, path, config.wal_archive_ttl_s, config.wal_archive_limit_bytes, time.time()
+                    )
+                )
+                if not self._fs.list(path):
+                    self._fs.delete_tree(path)
+        return done
 
     def _forget_parents(self, used: set[str]) -> int:
         """Split parents whose files nobody refers to any more."""
@@ -93,7 +129,7 @@ class Janitor:
     def _remove_orphans(self, used: set[str]) -> int:
         """Directories that hbase:meta does not know: of merged regions, of changes that were given up."""
         done = 0
-        for table, path in self._directories():
+        for table, path in regions_on_disk(self._fs):
             if path in used or path == META_DIRECTORY:
                 continue
             if not self._core.locks.try_acquire([(table, "")], JANITOR):
@@ -115,14 +151,6 @@ class Janitor:
             if manifest is not None and any(entry.path.startswith(path + "/") for entry in manifest.files()):
                 return True
         return False
-
-    def _directories(self) -> Iterator[tuple[str, str]]:
-        """Table and path of every region directory."""
-        for namespace in self._fs.list("data"):
-            for qualifier in self._fs.list(f"data/{namespace}"):
-                table = qualifier if namespace == "default" else f"{namespace}:{qualifier}"
-                for encoded in self._fs.list(f"data/{namespace}/{qualifier}"):
-                    yield table, f"data/{namespace}/{qualifier}/{encoded}"
 
 
 def clean_directory(fs: FileSystem, directory: str, manifest: Manifest) -> int:

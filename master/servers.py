@@ -22,6 +22,7 @@ from hyperbase.common.errors import (
 from hyperbase.common.server_name import ServerName
 from hyperbase.common.wire.command_codec import Order, ServerReport
 from master.links import Link
+from master.rates import RequestRates
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Servers:
         self._refused: set[ServerName] = set()  # its clock is off
         self._draining: set[str] = set()  # addresses that get no regions
         self.reports: dict[ServerName, ServerReport] = {}
+        self.rates = RequestRates()
         self._pool = ThreadPoolExecutor(PARALLEL_COMMANDS, thread_name_prefix="master-command")
 
     # -- who is alive ------------------------------------------------------------------------------------
@@ -112,8 +114,12 @@ class Servers:
 
     def wait_for_one(self) -> list[ServerName]:
         """The usable servers, once there is one. Raises what ``check`` raises."""
+        told = False
         while not (found := self.usable()):
             self._check()
+            if not told and (alive := self.all()):
+                logger.warning("no server may be given regions: those alive are decommissioned: %s", alive)
+                told = True
             self.wait_for_change(0.5)
         return found
 
@@ -188,11 +194,13 @@ class Servers:
                 self.reports[server] = answer
             else:
                 logger.warning("no report server=%s error=%s", server, answer)
-        return {
+        reports = {
             server: answer
             for server, answer in zip(servers, answers, strict=True)
             if isinstance(answer, ServerReport)
         }
+        self.rates.note(reports)
+        return reports
 
     def _check_clock(self, server: ServerName, report: ServerReport) -> None:
         off_ms = report.clock_ms - time.time() * 1000

@@ -4,6 +4,7 @@
 |---|---|
 | ``p`` + procedure number (8 bytes) | p:kind, p:step, p:data (msgpack), p:nonce |
 | ``s`` + name | s:on: a switch |
+| ``d`` + ``host:port`` | s:on: a server that is decommissioned, whatever its start code |
 
 Its log is fenced as a region server's is: the next active master moves the directory aside and replays it,
 and claims the region's next epoch. Whoever was replaced can neither log nor commit any more.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -112,6 +113,16 @@ class MasterStore:
     def set_switch(self, name: str, on: bool) -> None:
         """Durable when it returns."""
         self._write(Put(b"s" + name.encode()).add(b"s:on", b"1" if on else b"0"))
+
+    def decommissioned(self) -> list[str]:
+        """Addresses of servers that are to get no regions, sorted."""
+        return [result.row[1:].decode() for result in self._rows(b"d")]
+
+    def set_decommissioned(self, addresses: Iterable[str], on: bool) -> None:
+        """Durable when it returns."""
+        for address in addresses:
+            row = b"d" + address.encode()
+            self._write(Put(row).add(b"s:on", b"1") if on else Delete(row))
 
     def close(self) -> None:
         """Flush and close: the next master replays nothing."""

@@ -21,6 +21,7 @@ from hyperbase.common.region_info import RegionInfo
 from master.catalog import Node
 from master.locks import Name, of_table
 from master.procedures import Procedure
+from regionserver.region.table_files import forget_descriptor, keep_descriptor
 
 
 class TableProcedure(Procedure):
@@ -84,6 +85,7 @@ class CreateTable(TableProcedure):
     def add(self) -> None:
         """The one commit: the table is there."""
         if self.table not in self.core.catalog.descriptors:
+            keep_descriptor(self.core.fs, self.descriptor)
             self.core.catalog.put_table(self.descriptor, ENABLING, self.kept_regions())
 
     def assign(self) -> None:
@@ -97,6 +99,7 @@ class CreateTable(TableProcedure):
         if self.step in ("assign", "conclude") and self.table in self.core.catalog.descriptors:
             self.core.assignment.close(self.nodes())
             self.delete_directories(self.core.catalog.delete_table(self.table))
+            forget_descriptor(self.core.fs, self.table)
 
 
 class EnableTable(TableProcedure):
@@ -165,6 +168,7 @@ class DropTable(TableProcedure):
 
     def delete_files(self) -> None:
         self.delete_directories(self.kept_regions())
+        forget_descriptor(self.core.fs, self.table)
 
 
 class TruncateTable(TableProcedure):
@@ -218,6 +222,7 @@ class AlterTable(TableProcedure):
     def change(self) -> None:
         """The one commit."""
         state = self.core.catalog.state(self.table)
+        keep_descriptor(self.core.fs, self.descriptor)
         self.core.catalog.put_table(self.descriptor, state)
 
     def assign(self) -> None:
@@ -230,6 +235,8 @@ class AlterTable(TableProcedure):
             self.core.assignment.close(self.nodes())
 
     def undo(self, error: Exception) -> None:
+        if self.step == "change":
+            keep_descriptor(self.core.fs, TableDescriptor.from_dict(self.data["before"]))
         if self.step in ("unassign", "change") and self.data["enabled"]:
             self.core.assignment.reopen_where_they_were(self.nodes())
 

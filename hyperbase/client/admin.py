@@ -22,7 +22,7 @@ from hyperbase.common.split_keys import check_split_keys
 if TYPE_CHECKING:
     from hyperbase.client.backend import Backend
     from hyperbase.client.connection import Connection
-    from hyperbase.common.cluster_status import ClusterStatus
+    from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
     from hyperbase.common.descriptors import TableDescriptor
 
 Name = bytes | str
@@ -268,6 +268,94 @@ class Admin:
         """
         return self._backend.clear_block_cache(canonical_table_name(name))
 
+    # -- servers, and which of them has which region -----------------------------------------------------
+
+    def servers(self) -> list[str]:
+        """Names of the region servers that are alive, ``host,port,startcode``."""
+        return self._backend.servers()
+
+    def region_states(self, name: Name) -> list[RegionPlace]:
+        """Where each region of the table is in its life, and on which server, in key order.
+
+        Raises:
+            TableNotFoundException
+        """
+        return self._backend.region_states(canonical_table_name(name))
+
+    def move(self, region: Name | RegionInfo, server: str = "") -> None:
+        """Have another server serve a region (as ``merge_regions`` takes it); reads and writes wait for it.
+
+        Args:
+            server: its name, ``host,port`` or ``host:port``; any other one, if none is given.
+
+        Raises:
+            UnknownRegionException, IllegalArgumentException (no such server is alive).
+            DoNotRetryIOException: there is no other server, or the table is disabled.
+        """
+        self._backend.move(name_text(region), server_text(server))
+
+    def assign(self, region: Name | RegionInfo) -> None:
+        """Have a region served that is served nowhere; one that is served stays where it is.
+
+        Raises:
+            UnknownRegionException, DoNotRetryIOException (the table is disabled, or no server can open it).
+        """
+        self._backend.assign(name_text(region))
+
+    def unassign(self, region: Name | RegionInfo) -> None:
+        """Flush a region and have nobody serve it until ``assign``; its rows cannot be reached meanwhile.
+
+        Raises:
+            UnknownRegionException, DoNotRetryIOException (the store is one process).
+        """
+        self._backend.unassign(name_text(region))
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        """Even out regions, bytes and requests over the servers; a sentence for each move, and why.
+
+        Args:
+            dry_run: plan and tell, move nothing.
+            force: also while regions are in transition; those stay.
+
+        Raises:
+            NotBalancedException: the balancer is off, or regions are in transition.
+        """
+        return self._backend.balance(bool(dry_run), bool(force))
+
+    def balance_switch(self, on: bool) -> bool:
+        """Turn the balancer, which runs every five minutes, on or off; returns how it was before."""
+        return self._backend.switch("balancer", bool(on))
+
+    def procedures(self) -> list[ProcedureStatus]:
+        """Changes that the master carries out now, oldest first."""
+        return self._backend.procedures()
+
+    def decommission(self, servers: Sequence[str] | str, offload: bool = False) -> None:
+        """Give servers no more regions, also after they were started anew.
+
+        Args:
+            servers: as ``move`` takes them; all that are to leave at once, so that no region moves twice.
+            offload: have others serve the regions they have; returns when that is done.
+
+        Raises:
+            IllegalArgumentException: a server is not alive.
+            DoNotRetryIOException: no server would be left to have regions.
+        """
+        self._backend.decommission(server_texts(servers), bool(offload))
+
+    def recommission(self, server: str, regions: Sequence[Name | RegionInfo] = ()) -> None:
+        """Give a decommissioned server regions again, and at once those that are named.
+
+        Raises:
+            IllegalArgumentException: no server of that name is alive or decommissioned.
+            UnknownRegionException
+        """
+        self._backend.recommission(server_text(server), [name_text(region) for region in regions])
+
+    def decommissioned(self) -> list[str]:
+        """Servers that get no regions: names as ``servers`` has them, ``host,port`` of those not alive."""
+        return self._backend.decommissioned()
+
 
 def check_switch(name: str) -> None:
     """Raises IllegalArgumentException for a switch that does not exist."""
@@ -295,6 +383,20 @@ def name_text(name: Name | RegionInfo) -> str:
     if isinstance(name, RegionInfo):
         return name.encoded_name
     return name if isinstance(name, str) else to_bytes(name, "name").decode("utf-8", "replace")
+
+
+def server_text(name: str) -> str:
+    """A server's name; WrongTypeException for anything but text."""
+    return check_kind(name, str, "a server's name")
+
+
+def server_texts(names: Sequence[str] | str) -> list[str]:
+    """Names of servers, or one; WrongTypeException for anything else."""
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Sequence):
+        raise WrongTypeException(f"a list of servers is wanted here, not {shown(names)}")
+    return [server_text(name) for name in names]
 
 
 def namespace_of(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hyperbase.common.cluster_status import ClusterStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.model import (
     Action,
@@ -145,3 +145,34 @@ class Backend(Protocol):
 
     def clear_block_cache(self, table: str) -> int:
         """Forget the table's cached blocks; returns how many there were."""
+
+    # servers, and which of them has which region; regions by full or encoded name
+    def servers(self) -> list[str]:
+        """Names of those alive, ``host,port,startcode``."""
+
+    def region_states(self, table: str) -> list[RegionPlace]:
+        """In key order."""
+
+    def move(self, region: str, server: str = "") -> None:
+        """Have another server serve the region: the one of that name or address, or any."""
+
+    def assign(self, region: str) -> None: ...
+    def unassign(self, region: str) -> None: ...
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        """Even out what servers carry; a sentence for each move. ``dry_run``: only plan.
+
+        Raises NotBalancedException; with ``force`` not because of regions in transition.
+        """
+
+    def procedures(self) -> list[ProcedureStatus]:
+        """Changes under way, oldest first."""
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        """Give servers no more regions; ``offload``: and let others serve those they have."""
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        """Give a server regions again, those named at once."""
+
+    def decommissioned(self) -> list[str]:
+        """Servers that get no regions; ``host,port`` of one that is not alive."""

@@ -74,7 +74,7 @@ class RegionServer:
         self.address: tuple[str, int] = (config.bind, config.port)
         self.info_port = config.info_port
         self.rpc = RpcServer(RpcLimits.of(config), f"hyperbase {hyperbase.__version__}", priority_of)
-        self.gate = LeaseGate(end)
+        self.gate = LeaseGate(end, self._log_problem)
         self.rpc.gate = self.gate
         self._request_stop = request_stop
         self._end = end
@@ -250,17 +250,22 @@ class RegionServer:
 
     async def _watch_over(self) -> None:
         """A server whose log failed, or was set aside, acknowledges nothing any more: others recover it."""
-        assert self._engine is not None
-        wal = self._engine.wal
-        assert wal is not None
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S)
             if self._lease is not None and self._lease.lost:
                 self._end(self._lease.lost)
-            if wal.failed is not None:
-                self._end(f"its log failed: {wal.failed}")
-            if wal.taken:
-                self._end("its log directory was set aside")
+            problem = self._log_problem()
+            if problem:
+                self._end(problem)
+
+    def _log_problem(self) -> str:
+        """Why the log takes nothing any more; empty while it does."""
+        wal = self._engine.wal if self._engine is not None else None
+        if wal is None:
+            return ""
+        if wal.failed is not None:
+            return f"its log failed: {wal.failed}"
+        return "its log directory was set aside" if wal.taken else ""
 
     def _status(self) -> tuple[Mapping[str, Any], bool]:
         state = self.gate.state

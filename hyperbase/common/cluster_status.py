@@ -1,4 +1,4 @@
-"""How a store or cluster is doing: its servers, their regions, and what each of them carries.
+"""How a store or cluster is doing: its servers, their regions, what each carries, what is under way.
 
 A server's name is ``host,port,startcode``, its start in milliseconds. ``to_dict`` gives plain values for
 msgpack, ``from_dict`` reads them back and leaves out what a newer version has added.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from hyperbase.common.region_info import RegionInfo
 
 
 def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +100,51 @@ class ClusterStatus:
             "dead_servers": list(self.dead_servers),
             "regions_in_transition": list(self.regions_in_transition),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPlace:
+    """Where a region is in its life, and where that is."""
+
+    region: RegionInfo
+    state: str  # a name of RegionState
+    server: str = ""  # who has it, or is to open or close it; empty: nobody
+    reason: str = ""  # why it is not open, where that is known
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RegionPlace:
+        """The inverse of ``to_dict``."""
+        return cls(**{**_known(cls, data), "region": RegionInfo.from_bytes(data["region"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "region": self.region.to_bytes(),
+            "state": self.state,
+            "server": self.server,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureStatus:
+    """A change that a cluster's master carries out, step by step."""
+
+    number: int
+    kind: str
+    about: str  # what it changes
+    step: str
+    since_ms: int  # when this master took it up, ms since the epoch
+    note: str = ""  # what it waits for
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ProcedureStatus:
+        """The inverse of ``to_dict``."""
+        return cls(**_known(cls, data))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
 
 
 def split_server_name(name: str) -> tuple[str, str, str]:

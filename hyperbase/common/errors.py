@@ -159,6 +159,10 @@ class AccessDeniedException(DoNotRetryIOException):
     """The principal may not do this."""
 
 
+class NotBalancedException(DoNotRetryIOException):
+    """The balancer does not run now: it is off, or regions are in transition; the message says which."""
+
+
 class CallCancelledException(DoNotRetryIOException):
     """The caller took the call back."""
 

@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES
-from hyperbase.common.cluster_status import ClusterStatus
+from hyperbase.common.cluster_status import (
+    ClusterStatus,
+    ProcedureStatus,
+    RegionPlace,
+    split_server_name,
+)
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor, check_split_keys
 from hyperbase.common.errors import (
     CompactionCancelledException,
@@ -15,6 +20,7 @@ from hyperbase.common.errors import (
     IllegalArgumentException,
     NamespaceExistException,
     NamespaceNotFoundException,
+    NotBalancedException,
     TableExistsException,
     TableNotDisabledException,
     UnknownRegionException,
@@ -28,6 +34,7 @@ from hyperbase.embedded.store import EmbeddedStore, TableEntry
 from hyperbase.embedded.table import EmbeddedTable
 from regionserver.region.metrics import engine_metrics
 from regionserver.region.region import Region
+from regionserver.region.table_files import keep_descriptor
 
 
 class EmbeddedBackend:
@@ -111,6 +118,7 @@ class EmbeddedBackend:
                 )
             if descriptor.name in store.tables or namespace == "hbase":
                 raise TableExistsException(descriptor.name)
+            keep_descriptor(store.fs, descriptor)
             self._create_regions(
                 descriptor,
                 keys,
@@ -144,6 +152,7 @@ class EmbeddedBackend:
         _refuse_catalog(descriptor.name, "altered")
         with store.changing(f"alter of table {descriptor.name}"):
             entry = store.entry(descriptor.name)
+            keep_descriptor(store.fs, descriptor)
             store.reopen_with(descriptor, lambda: store.catalog.put_table(descriptor, enabled=entry.enabled))
 
     def describe_table(self, name: str) -> TableDescriptor:
@@ -219,6 +228,7 @@ class EmbeddedBackend:
             store.settle(entry, flush=False)
             store.parents = [info for info in store.parents if info.table != name]
             store.delete_directories([*entry.infos, *parents])
+            store.delete_descriptor(name)
 
     # -- regions and maintenance ---------------------------------------------------------------
 
@@ -340,6 +350,83 @@ class EmbeddedBackend:
             for _, reader in region.view.all_files:
                 cache.evict_file(reader.path)
         return max(0, before - cache.stats().block_count)
+
+    # -- servers: there is one, which serves every region of enabled tables ----------------------
+
+    def servers(self) -> list[str]:
+        self.store.check_open()
+        return [server_name(self.store)]
+
+    def region_states(self, table: str) -> list[RegionPlace]:
+        entry = self.store.entry(canonical_table_name(table))
+        state, server = ("OPEN", server_name(self.store)) if entry.enabled else ("CLOSED", "")
+        return [RegionPlace(info, state, server) for info in entry.infos]
+
+    def move(self, region: str, server: str = "") -> None:
+        info = self._served_info(region)
+        if not server:
+            raise DoNotRetryIOException(
+                f"this store is one process: region {info.encoded_name} has no other server to go to"
+            )
+        self._check_server(server)  # it is there already
+
+    def assign(self, region: str) -> None:
+        self._served_info(region)
+
+    def unassign(self, region: str) -> None:
+        info = self._served_info(region)
+        _refuse_catalog(info.table, "unassigned")
+        raise DoNotRetryIOException(
+            f"one server serves every region of an enabled table: disable {info.table!r} closes this one"
+        )
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        self.store.check_open()
+        if not self.store.switches["balancer"]:
+            raise NotBalancedException("the balancer is off: balance_switch(True) turns it on")
+        return []
+
+    def procedures(self) -> list[ProcedureStatus]:
+        self.store.check_open()
+        return []
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        for server in servers:
+            name = self._check_server(server)
+            raise DoNotRetryIOException(f"{name} is the only server: it has to keep its regions")
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        self._check_server(server)
+        for region in regions:
+            self._served_info(region)
+
+    def decommissioned(self) -> list[str]:
+        self.store.check_open()
+        return []
+
+    def _check_server(self, name: str) -> str:
+        """This server's name; IllegalArgumentException for any other."""
+        self.store.check_open()
+        own = server_name(self.store)
+        host, port, _ = split_server_name(own)
+        if name not in (own, f"{host},{port}", f"{host}:{port}"):
+            raise IllegalArgumentException(f"there is no living server {name!r}: there is {own}")
+        return own
+
+    def _served_info(self, name: str) -> RegionInfo:
+        """A region of an enabled table, by full or encoded name."""
+        self.store.check_open()
+        for entry in (*self.store.tables.values(), self.store.catalog_entry):
+            for info in entry.infos:
+                full = info.region_name.decode("utf-8", "replace")
+                if name not in (info.encoded_name, info.region_name_text, full):
+                    continue
+                if not entry.enabled:
+                    raise DoNotRetryIOException(
+                        f"{info.table} is disabled: enable it, and its regions are served"
+                    )
+                return info
+        raise UnknownRegionException(f"{name}: no region has this name or encoded name")
 
 
 def _refuse_catalog(table: str, what: str) -> None:

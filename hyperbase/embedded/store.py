@@ -37,7 +37,7 @@ from hyperbase.common.errors import (
     WrongTypeException,
     shown,
 )
-from hyperbase.common.names import META_TABLE, table_directory
+from hyperbase.common.names import META_TABLE
 from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.catalog import Catalog
 from regionserver.region.engine import WAL_DIRECTORY, Engine
@@ -46,6 +46,14 @@ from regionserver.region.manifest import ManifestStore, commit_manifest, next_ma
 from regionserver.region.observers import RegionObserver
 from regionserver.region.reads import now_ms
 from regionserver.region.region import Region
+from regionserver.region.table_files import (
+    forget_descriptor,
+    keep_descriptor,
+    refuse_lost_catalogue,
+    regions_of_table,
+    regions_on_disk,
+    tables_on_disk,
+)
 from regionserver.storage.filesystem import FileSystem, Lock
 from regionserver.storage.wal_reader import logs_of_servers
 
@@ -201,6 +209,7 @@ class EmbeddedStore:
 
     def _open(self) -> None:
         self._check_cluster_has_ended()
+        refuse_lost_catalogue(self.fs)
         engine = self.engine
         meta = engine.open_region(META_REGION, META_DESCRIPTOR, META_DIRECTORY)
         replay = engine.has_log()
@@ -239,6 +248,7 @@ class EmbeddedStore:
             self.tables[table] = TableEntry.of(descriptor, enabled, regions if enabled else [], infos)
         if not self.read_only:
             self._remove_orphans()
+            self._keep_descriptors()
 
     def _close_disabled(self, regions: Sequence[Region]) -> None:
         """Flush and close what the log had for a disabled table.
@@ -274,20 +284,26 @@ class EmbeddedStore:
                 manifest = ManifestStore(self.fs, region_directory(info)).newest()
                 for file in manifest.files() if manifest else ():
                     keep.add(file.path.rsplit("/", 2)[0])
-        for namespace in self.fs.list("data"):
-            for qualifier in self.fs.list(f"data/{namespace}"):
-                for path in self._directories(f"data/{namespace}/{qualifier}"):
-                    if path not in keep:
-                        logger.info("removed orphan region directory path=%s", path)
-                        self.delete_directory(path)
+        for _, path in regions_on_disk(self.fs):
+            if path not in keep:
+                logger.info("removed orphan region directory path=%s", path)
+                self.delete_directory(path)
 
-    def _directories(self, parent: str) -> list[str]:
-        return [f"{parent}/{encoded}" for encoded in self.fs.list(parent)]
+    def _keep_descriptors(self) -> None:
+        """Copies of the schemas beside the regions: those that a crash, or an older version, left out."""
+        for table in tables_on_disk(self.fs):
+            entry = self.tables.get(table)
+            try:
+                if entry is not None:
+                    keep_descriptor(self.fs, entry.descriptor)
+                elif table != META_TABLE:
+                    forget_descriptor(self.fs, table)
+            except OSError as error:  # a full disk: nothing is served worse without them
+                logger.warning("schema not copied table=%s error=%s", table, error)
 
     def region_directories(self, table: str) -> list[str]:
         """Every region directory of a table, those that nothing names any more too."""
-        namespace, qualifier = table_directory(table)
-        return self._directories(f"data/{namespace}/{qualifier}")
+        return regions_of_table(self.fs, table)
 
     def close(self) -> None:
         """Flush and close everything; a second call does nothing."""
@@ -431,6 +447,13 @@ class EmbeddedStore:
             self.fs.delete_tree(path)
         except OSError as error:
             logger.warning("left behind path=%s error=%s", path, error)
+
+    def delete_descriptor(self, table: str) -> None:
+        """Remove the copy of a dropped table's schema, now or at the next opening."""
+        try:
+            forget_descriptor(self.fs, table)
+        except OSError as error:
+            logger.warning("left behind schema of table=%s error=%s", table, error)
 
     def close_regions(self, regions: Sequence[Region]) -> None:
         """Flush and close regions of one table; when that fails for one, all of them serve on."""

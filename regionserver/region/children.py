@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from hyperbase.common.region_info import RegionInfo
-from regionserver.region.manifest import FileEntry, Manifest
+from regionserver.region.manifest import FileEntry, Manifest, ParentManifest
 from regionserver.region.nonces import Nonces
 
 
@@ -51,6 +51,11 @@ def child_manifest(child: RegionInfo, parents: Sequence[Parent], now_ms: int) ->
             for family, entries in stores.items()
         },
         nonces=nonces.export(now_ms),
+        region=child,
+        parents=tuple(
+            ParentManifest(parent.info.encoded_name, parent.manifest.epoch, parent.manifest.number)
+            for parent in parents
+        ),
     )
 
 

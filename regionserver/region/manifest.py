@@ -11,12 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google_crc32c
 import msgpack
 
-from hyperbase.common.errors import CorruptHFileException, NotServingRegionException, StoreFormatException
+from hyperbase.common.errors import (
+    CorruptHFileException,
+    IllegalArgumentException,
+    NotServingRegionException,
+    StoreFormatException,
+)
+from hyperbase.common.region_info import RegionInfo
 from regionserver.storage.filesystem import FileSystem
 
 if TYPE_CHECKING:
@@ -42,6 +48,14 @@ class FileEntry:
     created_ms: int = 0
 
 
+class ParentManifest(NamedTuple):
+    """Which manifest of a parent a child began with. When a later one is there the child never came to be."""
+
+    region: str  # encoded name
+    epoch: int
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything about a region that is not in its log."""
@@ -55,6 +69,9 @@ class Manifest:
     released: tuple[str, ...] = ()  # files of this epoch that nothing reads any more
     nonces: Mapping[bytes, Any] = field(default_factory=dict)
     next_file: int = 1
+    region: RegionInfo | None = None  # whose manifest it is; None: written before that was noted
+    # Of a region made by a split or merge: the regions it was made from, as they were then.
+    parents: tuple[ParentManifest, ...] = ()
 
     def encode(self) -> bytes:
         """The manifest file's bytes."""
@@ -73,6 +90,8 @@ class Manifest:
                 "released": list(self.released),
                 "nonces": [[client, state] for client, state in self.nonces.items()],
                 "next_file": self.next_file,
+                "region": None if self.region is None else self.region.to_bytes(),
+                "parents": list(self.parents),
             }
         )
         checksum: int = google_crc32c.value(body)
@@ -107,11 +126,20 @@ class Manifest:
             released=fields["released"],
             nonces=dict(fields["nonces"]),
             next_file=fields["next_file"],
+            region=_region(fields.get("region"), path),
+            parents=tuple(ParentManifest(*parent) for parent in fields.get("parents", ())),
         )
 
     def files(self) -> list[FileEntry]:
         """Every file of every Store."""
         return [entry for entries in self.stores.values() for entry in entries]
+
+
+def _region(data: bytes | None, path: str) -> RegionInfo | None:
+    try:
+        return None if data is None else RegionInfo.from_bytes(data)
+    except IllegalArgumentException as error:
+        raise CorruptHFileException(f"{path} is damaged: {error}") from error
 
 
 def _entry_fields(entry: FileEntry) -> tuple[Any, ...]:

@@ -85,6 +85,7 @@ class RegionServices(Protocol):
     config: StoreConfig
     deletes_files: bool  # False: somebody else deletes what manifests list as released
     check_owner: Callable[[], None]  # raises while nothing may be committed
+    closed: bool
 
     @property
     def observers(self) -> Sequence[RegionObserver]:
@@ -199,7 +200,12 @@ class Region:
         # without it.
         stores = {family: manifest.stores.get(family, ()) for family in self.descriptor.family_names}
         self.manifest = replace(
-            manifest, epoch=epoch, number=0, stores=stores, open_sequence_id=manifest.flushed_sequence_id + 1
+            manifest,
+            epoch=epoch,
+            number=0,
+            stores=stores,
+            open_sequence_id=manifest.flushed_sequence_id + 1,
+            region=self.info,
         )
         self.next_file = manifest.next_file
         # A bulk load's id is in no log: its files alone know of it.

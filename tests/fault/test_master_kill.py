@@ -12,7 +12,7 @@ import pytest
 from hyperbase import Connection
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import ConnectionLostException, HBaseIOException
 from hyperbase.common.region_info import META_REGION, RegionState
 from hyperbase.common.wire.command_codec import NO_ORDER
 from hyperbase.embedded.backend import EmbeddedBackend
@@ -334,6 +334,7 @@ def test_a_store_in_one_process_becomes_a_cluster(
         connection.close()
     else:
         store.crash()
+        EmbeddedStore(world.fs, world.config, background=False).crash()  # what it replayed is sealed now
     for number in range(3):
         RegionServer(world, number + 1)
     if point:
@@ -371,3 +372,22 @@ def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:
     assert all(server.epoch == world.epoch for server in world.alive())
     assert all(order != NO_ORDER for server in world.alive() for order in server.orders.values())
     old.abandon()
+
+
+def test_the_server_of_meta_dies_while_a_master_starts(prepared: Prepared) -> None:
+    """Its regions are known only when hbase:meta was read: its log is kept for them."""
+    world = prepared(CHANGES["server crash"])
+    (owner,) = world.owners(META_REGION.id16)
+    assert {region.info.table for region in owner.engine.regions.values()} == {"t", META_REGION.table}
+    world.kill_master()
+
+    def die(command: str) -> HBaseIOException:
+        """It answers nothing, and its znode goes when the new master waits for it already."""
+        if command == "open_regions":
+            owner.kill()
+        return ConnectionLostException("no answer")
+
+    owner.refuse = die
+    world.start_master()
+    settled(world)
+    rows_are_there(world)

@@ -19,6 +19,7 @@ from hyperbase.common.model import Get, Put, Scan
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore
 from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, ManifestStore
+from regionserver.region.table_files import read_descriptor, regions_on_disk, tables_on_disk
 from regionserver.storage.memory_filesystem import MemoryFileSystem, SimulatedCrash
 
 Cells = dict[bytes, bytes]
@@ -267,7 +268,10 @@ def check_whole(backend: EmbeddedBackend) -> None:
         for entry in manifest.files():
             assert store.fs.exists(entry.path), f"{directory} names {entry.path}, which is missing"
             named.add(entry.path)
-    for directory in region_directories(store):
+    for table in tables_on_disk(store.fs):
+        copy = read_descriptor(store.fs, table)
+        assert copy == (store.tables[table].descriptor if table in store.tables else None), table
+    for _, directory in regions_on_disk(store.fs):
         if directory not in open_directories:
             used = any(path.startswith(directory + "/") for path in named)
             assert used or directory in parents, f"{directory} belongs to nothing"
@@ -278,14 +282,6 @@ def check_whole(backend: EmbeddedBackend) -> None:
                     assert f"{directory}/{family}/{file}" in named, (
                         f"{directory}/{family}/{file} is not named"
                     )
-
-
-def region_directories(store: EmbeddedStore) -> Iterator[str]:
-    """Every region directory there is."""
-    for namespace in store.fs.list("data"):
-        for table in store.fs.list(f"data/{namespace}"):
-            for encoded in store.fs.list(f"data/{namespace}/{table}"):
-                yield f"data/{namespace}/{table}/{encoded}"
 
 
 def check_disabled(backend: EmbeddedBackend, models: list[Model]) -> None:

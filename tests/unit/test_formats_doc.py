@@ -11,12 +11,19 @@ import msgpack
 import pyarrow as pa
 
 from hyperbase.common.catalog import BUILT_IN_NAMESPACES, DISABLED, ENABLED, META_DIRECTORY
-from hyperbase.common.descriptors import NamespaceDescriptor
+from hyperbase.common.descriptors import ColumnFamilyDescriptor, NamespaceDescriptor, TableDescriptor
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.store import FORMAT_VERSION, IDENTITY_FILE, LOCK_FILE
 from regionserver.region.engine import ARCHIVE_DIRECTORY, WAL_DIRECTORY
-from regionserver.region.manifest import EPOCH_DIRECTORY, MANIFEST_DIRECTORY, FileEntry, Manifest
+from regionserver.region.manifest import (
+    EPOCH_DIRECTORY,
+    MANIFEST_DIRECTORY,
+    FileEntry,
+    Manifest,
+    ParentManifest,
+)
 from regionserver.region.markers import Marker
+from regionserver.region.table_files import DESCRIPTOR_DIRECTORY, decode_descriptor, encode_descriptor
 from regionserver.storage.bloom import BloomFilter
 from regionserver.storage.edits import GENERAL, DecodedPayload, ShapeTable, encode_payload
 from regionserver.storage.memory_filesystem import MemoryFileSystem
@@ -161,11 +168,21 @@ def test_manifest() -> None:
         highest_stamp=STAMP,
         stores={b"f": (entry,)},
         next_file=1,
+        region=RegionInfo("t", b"", b"m", STAMP + 1),
+        parents=(ParentManifest(entry.path.split("/")[3], 1, 2),),
     )
     assert manifest.encode() == data
     tables = section("## Region manifest").partition("### Versions")[0]
     named = re.findall(r"^\| (`.*?) \|", tables, re.MULTILINE)
     assert set(msgpack.unpackb(data[12:])) == set(re.findall(r"`(\w+)`", "".join(named)))
+
+
+def test_table_descriptor() -> None:
+    data = whole(dumps("## Table descriptor")[0])
+    descriptor = TableDescriptor("t", [ColumnFamilyDescriptor(b"f")])
+    assert decode_descriptor(data, "doc") == descriptor
+    assert encode_descriptor(descriptor) == data
+    assert f"{DESCRIPTOR_DIRECTORY}/" in section("## Directory")
 
 
 def test_catalogue_values() -> None:

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hyperbase.client.admin import Name, check_switch, matching, name_text, namespace_of
+from hyperbase.client.admin import (
+    Name,
+    check_switch,
+    matching,
+    name_text,
+    namespace_of,
+    server_text,
+    server_texts,
+)
 from hyperbase.client.network.admin_calls import admin_call
 from hyperbase.client.network.retries import Retries
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
@@ -18,7 +26,7 @@ from hyperbase.common.split_keys import check_split_keys
 
 if TYPE_CHECKING:
     from hyperbase.client.aio.connection import Connection
-    from hyperbase.common.cluster_status import ClusterStatus
+    from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 
 
 class Admin:
@@ -170,6 +178,52 @@ class Admin:
     async def clear_block_cache(self, name: Name) -> int:
         """Forget the table's cached blocks; returns how many there were."""
         return int(await self._ask("clear_block_cache", canonical_table_name(name)))
+
+    # -- servers, and which of them has which region -----------------------------------------------------
+
+    async def servers(self) -> list[str]:
+        """Names of the region servers that are alive."""
+        return list(await self._ask("servers"))
+
+    async def region_states(self, name: Name) -> list[RegionPlace]:
+        """Where each region of the table is in its life, and on which server."""
+        return list(await self._ask("region_states", canonical_table_name(name)))
+
+    async def move(self, region: Name | RegionInfo, server: str = "") -> None:
+        """Have another server serve a region."""
+        await self._ask("move", name_text(region), server_text(server))
+
+    async def assign(self, region: Name | RegionInfo) -> None:
+        """Have a region served that is served nowhere."""
+        await self._ask("assign", name_text(region))
+
+    async def unassign(self, region: Name | RegionInfo) -> None:
+        """Flush a region and have nobody serve it until ``assign``."""
+        await self._ask("unassign", name_text(region))
+
+    async def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        """Even out regions, bytes and requests over the servers; a sentence for each move."""
+        return list(await self._ask("balance", bool(dry_run), bool(force)))
+
+    async def balance_switch(self, on: bool) -> bool:
+        """Turn the balancer on or off; returns how it was before."""
+        return bool(await self._ask("switch", "balancer", bool(on)))
+
+    async def procedures(self) -> list[ProcedureStatus]:
+        """Changes that the master carries out now."""
+        return list(await self._ask("procedures"))
+
+    async def decommission(self, servers: Sequence[str] | str, offload: bool = False) -> None:
+        """Give servers no more regions; ``offload``: and let others serve those they have."""
+        await self._ask("decommission", server_texts(servers), bool(offload))
+
+    async def recommission(self, server: str, regions: Sequence[Name | RegionInfo] = ()) -> None:
+        """Give a decommissioned server regions again, and at once those that are named."""
+        await self._ask("recommission", server_text(server), [name_text(region) for region in regions])
+
+    async def decommissioned(self) -> list[str]:
+        """Servers that get no regions."""
+        return list(await self._ask("decommissioned"))
 
     async def metrics(self) -> dict[str, float]:
         """The store's counters and gauges by name."""

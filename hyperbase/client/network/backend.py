@@ -14,7 +14,7 @@ from hyperbase.client.network.locator import Locator, Source
 from hyperbase.client.network.nonces import Nonces
 from hyperbase.client.network.retries import Retries
 from hyperbase.client.network.table import NetworkTable
-from hyperbase.common.cluster_status import ClusterStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import StoreClosedException
@@ -161,3 +161,35 @@ class NetworkBackend:
 
     def clear_block_cache(self, table: str) -> int:
         return int(self._admin("clear_block_cache", table))
+
+    # -- servers, and which of them has which region -----------------------------------------------------
+
+    def servers(self) -> list[str]:
+        return list(self._admin("servers"))
+
+    def region_states(self, table: str) -> list[RegionPlace]:
+        return list(self._admin("region_states", table))
+
+    def move(self, region: str, server: str = "") -> None:
+        self._admin("move", region, server)
+
+    def assign(self, region: str) -> None:
+        self._admin("assign", region)
+
+    def unassign(self, region: str) -> None:
+        self._admin("unassign", region)
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        return list(self._admin("balance", dry_run, force))
+
+    def procedures(self) -> list[ProcedureStatus]:
+        return list(self._admin("procedures"))
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        self._admin("decommission", servers, offload)
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        self._admin("recommission", server, regions)
+
+    def decommissioned(self) -> list[str]:
+        return list(self._admin("decommissioned"))

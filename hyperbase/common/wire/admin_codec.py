@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hyperbase.common.cluster_status import ClusterStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import IllegalArgumentException
 from hyperbase.common.region_info import RegionInfo
@@ -61,6 +61,8 @@ TABLE = Form("table", lambda table: table.to_dict(), TableDescriptor.from_dict)
 NAMESPACE = Form("namespace", lambda space: space.to_dict(), NamespaceDescriptor.from_dict)
 INTEGER = _checked(int, "an integer")
 STATUS = Form("cluster status", lambda status: status.to_dict(), ClusterStatus.from_dict)
+PLACE = Form("region's place", lambda place: place.to_dict(), RegionPlace.from_dict)
+PROCEDURE = Form("procedure", lambda procedure: procedure.to_dict(), ProcedureStatus.from_dict)
 REGION = Form("region", lambda region: region.to_bytes(), RegionInfo.from_bytes)
 
 LOCATION = Form(
@@ -106,6 +108,16 @@ ADMIN_METHODS: dict[str, AdminMethod] = {
     "roll_wal": AdminMethod(()),
     "clear_block_cache": AdminMethod((TEXT,), INTEGER),
     "metrics": AdminMethod((), METRICS, False),
+    "servers": AdminMethod((), list_of(TEXT), False),
+    "region_states": AdminMethod((TEXT,), list_of(PLACE), False),
+    "move": AdminMethod((TEXT, TEXT)),
+    "assign": AdminMethod((TEXT,)),
+    "unassign": AdminMethod((TEXT,)),
+    "balance": AdminMethod((FLAG, FLAG), list_of(TEXT)),
+    "procedures": AdminMethod((), list_of(PROCEDURE), False),
+    "decommission": AdminMethod((list_of(TEXT), FLAG)),
+    "recommission": AdminMethod((TEXT, list_of(TEXT))),
+    "decommissioned": AdminMethod((), list_of(TEXT), False),
 }
 
 

@@ -99,7 +99,6 @@ register_later(
 register_later(
     "procedures",
     [
-        ("list_procedures", "Print the changes under way.", "list_procedures"),
         ("list_locks", "Print what is locked by changes under way.", "list_locks"),
     ],
 )

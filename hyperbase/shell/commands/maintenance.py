@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hyperbase.common.errors import NotBalancedException
 from hyperbase.common.names import META_TABLE
 from hyperbase.shell.errors import ArgumentError, ShellError
 from hyperbase.shell.regions_by_name import find_server
@@ -17,13 +18,35 @@ def _ran(session: Session, ran: bool = True) -> bool:
     return ran
 
 
-@command("balancer", "tools", ["balancer", "balancer 'force'", "balancer 'dry_run'"])
-def balancer(session: Session, *options: object) -> bool:
-    """Spread regions evenly over the servers now; prints whether that could be done.
+_BALANCER_OPTIONS = {"force": "force", "ignore_rit": "force", "dry_run": "dry_run"}
 
-    With one server there is nothing to move.
+
+@command(
+    "balancer",
+    "tools",
+    ["balancer", "balancer 'force'", "balancer 'dry_run'", "balancer 'dry_run', 'ignore_rit'"],
+)
+def balancer(session: Session, *options: object) -> bool:
+    """Spread regions evenly over the servers now; prints each move and why, and whether the balancer ran.
+
+    It does not run while regions are in transition, but with 'force' or 'ignore_rit'. With 'dry_run' nothing
+    is moved.
     """
-    return _ran(session, session.admin.switch("balancer"))
+    given = dict.fromkeys(_BALANCER_OPTIONS.values(), False)
+    for option in flatten(options):
+        if option not in _BALANCER_OPTIONS:
+            raise ArgumentError(f"Invalid argument {to_s(option)}")
+        given[_BALANCER_OPTIONS[str(option)]] = True
+    if not session.admin.switch("balancer"):
+        return _ran(session, False)
+    try:
+        moves = session.admin.balance(**given)
+    except NotBalancedException as error:
+        session.say(str(error))
+        return _ran(session, False)
+    for move in moves:
+        session.say(move)
+    return _ran(session)
 
 
 @command("normalize", "tools", ["normalize", "normalize TABLE_NAMES => ['t1', 'ns1:t2']"])
@@ -111,6 +134,17 @@ def wal_roll(session: Session, server: object) -> None:
     """Let a server go on in a new file of its write-ahead log."""
     find_server(session, server)
     session.admin.roll_wal()
+
+
+@command("list_procedures", "procedures", ["list_procedures"])
+def list_procedures(session: Session) -> None:
+    """Print the changes that a cluster's master has under way: the step of each, and what it waits for."""
+    session.formatter.header(["PID", "Name", "State", "Submitted", "Parameters"])
+    for one in session.admin.procedures():
+        about = f"{one.about}: {one.note}" if one.note else one.about
+        submitted = session.timestamp(one.since_ms)
+        session.formatter.row([str(one.number), one.kind, one.step, submitted, about])
+    session.formatter.footer()
 
 
 @command("is_in_maintenance_mode", "tools", ["is_in_maintenance_mode"])

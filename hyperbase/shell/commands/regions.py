@@ -172,8 +172,8 @@ def merge_region(session: Session, region: object, *more: Any) -> None:
 
 @command("assign", "tools", ["assign 'REGIONNAME'", "assign 'ENCODED_REGIONNAME'"])
 def assign(session: Session, region: object) -> None:
-    """Have a region served. With one server every region of an enabled table is."""
-    _served(session, region)
+    """Have a region served that is served nowhere, by whichever server has fewest."""
+    session.admin.assign(_served(session, region)[0])
 
 
 def _served(session: Session, region: object) -> tuple[RegionInfo, str]:
@@ -185,14 +185,11 @@ def _served(session: Session, region: object) -> tuple[RegionInfo, str]:
 
 @command("unassign", "tools", ["unassign 'REGIONNAME'", "unassign 'ENCODED_REGIONNAME'"])
 def unassign(session: Session, region: object, force: object = None) -> None:
-    """Have a region no longer served.
+    """Have a region no longer served, until it is assigned.
 
-    One server serves every region of an enabled table, so this fails: disable the table.
+    Where one server is all there is, it serves every region of an enabled table: disable the table.
     """
-    info, _ = _served(session, region)
-    raise HBaseIOException(
-        f"one server serves every region of an enabled table: disable '{info.table}' closes this one"
-    )
+    session.admin.unassign(_served(session, region)[0])
 
 
 @command(
@@ -201,10 +198,11 @@ def unassign(session: Session, region: object, force: object = None) -> None:
     ["move 'ENCODED_REGIONNAME'", "move 'ENCODED_REGIONNAME', 'host1,16020,1417000000000'"],
 )
 def move(session: Session, region: object, server: object = None) -> None:
-    """Move a region to another server, given by its name. With one server it can only stay where it is."""
-    info, current = _served(session, region)
-    if server is not None and find_server(session, server) != current:
-        raise HBaseIOException(f"region {info.encoded_name} cannot leave {current} in this version")
+    """Move a region to another server, given by its name, or to any. The only one keeps it."""
+    info, _ = _served(session, region)
+    target = "" if server is None else find_server(session, server)
+    if target or len(session.admin.servers()) > 1:
+        session.admin.move(info, target)
 
 
 @command("close_region", "tools", ["close_region 'REGIONNAME'"])

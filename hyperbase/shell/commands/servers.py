@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hyperbase.shell.errors import ShellError
-from hyperbase.shell.regions_by_name import find_server
+from hyperbase.shell.regions_by_name import find_region, find_server
 from hyperbase.shell.registry import command
 from hyperbase.shell.session import Session
-from hyperbase.shell.values import flatten
+from hyperbase.shell.values import boolean, flatten, to_s
 
 
 def _print_servers(session: Session, names: tuple[str, ...]) -> None:
@@ -32,37 +32,64 @@ def list_deadservers(session: Session) -> None:
 
 @command("list_unknownservers", "tools", ["list_unknownservers"])
 def list_unknownservers(session: Session) -> None:
-    """Print servers that the catalogue names and nobody knows. With one server there are none."""
-    _print_servers(session, ())
+    """Print servers that have regions by the catalogue, and neither live nor wait for their recovery."""
+    found = session.admin.cluster_status()
+    known = {*(server.name for server in found.servers), *found.dead_servers, ""}
+    named = {
+        place.server for table in session.admin.list_tables() for place in session.admin.region_states(table)
+    }
+    _print_servers(session, tuple(sorted(named - known)))
 
 
 @command("clear_deadservers", "tools", ["clear_deadservers", "clear_deadservers 'host1,16020,1417000000000'"])
 def clear_deadservers(session: Session, *servers: Any) -> None:
     """Forget servers that have died; prints those that could not be forgotten.
 
-    With one server there are none.
+    A dead server is forgotten by itself once others have all its regions, so those that are left are not.
     """
-    _print_servers(session, ())
+    named = tuple(map(to_s, flatten(servers)))
+    dead = session.admin.cluster_status().dead_servers
+    _print_servers(session, tuple(name for name in dead if not named or name.startswith(named)))
 
 
 @command("list_decommissioned_regionservers", "tools", ["list_decommissioned_regionservers"])
 def list_decommissioned_regionservers(session: Session) -> None:
-    """Print the servers that are to get no regions. With one server there are none."""
+    """Print the servers that are to get no regions."""
     session.formatter.header(["DECOMMISSIONED REGION SERVERS"])
+    for name in session.admin.decommissioned():
+        session.formatter.row([name])
     session.formatter.footer()
 
 
-@command("decommission_regionservers", "tools", ["decommission_regionservers 'host1,16020'"])
-def decommission_regionservers(session: Session, servers: object, *more: Any) -> None:
-    """Give a server no more regions. The only one cannot be spared."""
-    for server in flatten([servers]):
-        raise ShellError(f"{find_server(session, server)} is the only server: it has to keep its regions")
+@command(
+    "decommission_regionservers",
+    "tools",
+    [
+        "decommission_regionservers 'host1,16020'",
+        "decommission_regionservers ['host1,16020', 'host2,16020']",
+        "decommission_regionservers 'host1,16020', false",
+    ],
+)
+def decommission_regionservers(session: Session, servers: object, offload: object = True) -> None:
+    """Give servers no more regions, and move those they have to others, unless false says they keep them.
+
+    It stays so when they are started anew. One server at least has to be left.
+    """
+    names = [find_server(session, server) for server in flatten([servers])]
+    session.admin.decommission(names, boolean(offload, "offload"))
 
 
-@command("recommission_regionserver", "tools", ["recommission_regionserver 'host1,16020'"])
+@command(
+    "recommission_regionserver",
+    "tools",
+    ["recommission_regionserver 'host1,16020'", "recommission_regionserver 'host1,16020', ['ENCODED']"],
+)
 def recommission_regionserver(session: Session, server: object, *regions: Any) -> None:
-    """Give a decommissioned server regions again. The only server is never decommissioned."""
-    find_server(session, server)
+    """Give a decommissioned server regions again, and at once those that are named."""
+    text = to_s(server)
+    away = [name for name in session.admin.decommissioned() if name == text or name.startswith(f"{text},")]
+    infos = [find_region(session, region)[0] for region in flatten(regions)]
+    session.admin.recommission(away[0] if away else find_server(session, server), infos)
 
 
 @command("stop_regionserver", "tools", ["stop_regionserver 'host1,16020'"])
