@@ -80,7 +80,7 @@ class ProcessRecord:
     port: int = 0  # the one it listens on, or last did
     info: str = ""  # URL of its health
     info_port: int = 0
-    started_ms: int = 0
+    started_ms: int = 0  # 0: not yet by this supervisor
     restarts: int = 0
 
     @property

@@ -349,7 +349,7 @@ def _wanted(
             record = replace(before.of(label) or ProcessRecord(role, label), restarts=0)
             if role == ZOOKEEPER:
                 record = replace(record, port=location.hosts[0][1])
-            wanted.append(record if record.alive else replace(record, pid=0, process=""))
+            wanted.append(record if record.alive else replace(record, pid=0, process="", started_ms=0))
     return wanted
 
 

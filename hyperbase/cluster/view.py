@@ -133,7 +133,7 @@ def view_cluster(layout: Layout, there: ClusterFile | None = None) -> ClusterVie
         except (HBaseIOException, IllegalArgumentException) as error:
             asked = str(error)
     with ThreadPoolExecutor(8) as threads:
-        processes = tuple(threads.map(lambda record: _view(record, znodes), there.processes))
+        processes = tuple(threads.map(lambda record: _view(there, record, znodes), there.processes))
     return ClusterView(
         there.url,
         znodes.cluster_id or _cluster_id_of(layout),
@@ -187,7 +187,7 @@ def _note(found: Znodes, paths: ZnodePaths, path: str, value: bytes) -> None:
         found.info_ports[master.server] = master.info_port
 
 
-def _view(record: ProcessRecord, znodes: Znodes) -> ProcessView:
+def _view(there: ClusterFile, record: ProcessRecord, znodes: Znodes) -> ProcessView:
     name = znodes.of(record)
     shown = record.name if name is None else str(name)
     if name is not None:
@@ -196,11 +196,13 @@ def _view(record: ProcessRecord, znodes: Znodes) -> ProcessView:
         address, info_port = f"127.0.0.1:{record.port}" if record.port else "", 0
     info = record.info or (f"http://{address.rpartition(':')[0]}:{info_port}/health" if info_port else "")
     state = _state(record, None if name is None else znodes.states[name], info)
+    if state == DEAD and there.supervised and not record.started_ms:
+        state = STARTING  # when what it needs is there
     return ProcessView(
         record.role,
         record.label,
         shown,
-        record.pid if state != DEAD else 0,
+        record.pid if record.alive else 0,
         address,
         info,
         state,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -281,14 +282,26 @@ def test_scans_see_every_row_once_while_regions_split_and_merge(
             batch.put(row, {b"f:q": b"v" * 100})
     stop = threading.Event()
     changes: list[str] = []
+    seen = (
+        itertools.count()
+    )  # rows of scans, and looks at it: nothing but changes would leave no time to read
+
+    def scanned(**options: Any) -> list[bytes]:
+        return [row for row, _ in table.scan(batch_size=50, **options) if next(seen) >= 0]
 
     def change() -> None:
         while not stop.is_set():
             connection.admin.split(name, b"5-1500")
             changes.append("split")
+            wait_for_rows()
             low, high = [info for info in connection.admin.regions(name) if info.start_key[:1] == b"5"]
             connection.admin.merge_regions(low.encoded_name, high.encoded_name)
             changes.append("merge")
+            wait_for_rows()
+
+    def wait_for_rows() -> None:
+        goal = next(seen) + 700
+        wait_for(lambda: next(seen) >= goal or stop.is_set(), wait_s=60)
 
     with ThreadPoolExecutor(1) as threads:
         changing = threads.submit(change)
@@ -296,8 +309,8 @@ def test_scans_see_every_row_once_while_regions_split_and_merge(
             scans = 0
             while len(changes) < 4 or scans < 5:
                 assert not changing.done() or changing.result()
-                assert [row for row, _ in table.scan(batch_size=50)] == rows
-                assert [row for row, _ in table.scan(batch_size=50, reverse=True)] == rows[::-1]
+                assert scanned() == rows
+                assert scanned(reverse=True) == rows[::-1]
                 scans += 1
         finally:
             stop.set()

@@ -35,7 +35,7 @@ from hyperbase.common.errors import (
     TableNotFoundException,
     UnknownRegionException,
 )
-from tests.support.engine import Bench, memory_connection
+from tests.support.engine import Bench, memory_connection, only_server
 
 Q = b"f:q"
 
@@ -439,7 +439,7 @@ def test_every_refusal_is_an_hbase_io_exception() -> None:
 def test_one_server_has_every_region_of_enabled_tables(connection: Connection) -> None:
     bench = Bench(connection, splits=[b"m"])
     admin = connection.admin
-    (server,) = admin.servers()
+    server = only_server(connection)
     assert server == admin.cluster_status().servers[0].name
     low, high = admin.regions(bench.name)
     assert admin.region_states(bench.name) == [
@@ -456,7 +456,7 @@ def test_one_server_has_every_region_of_enabled_tables(connection: Connection) -
 
 def test_a_region_of_the_only_server_stays_where_it_is(bench: Bench) -> None:
     admin = bench.connection.admin
-    (region,), (server,) = admin.regions(bench.name), admin.servers()
+    server, (region,) = only_server(bench.connection), admin.regions(bench.name)
     host, port, _ = split_server_name(server)
     for name in (server, f"{host},{port}", f"{host}:{port}"):
         admin.move(region, name)
@@ -479,6 +479,7 @@ def test_a_region_of_the_only_server_stays_where_it_is(bench: Bench) -> None:
 
 def test_one_server_has_nothing_to_balance(connection: Connection) -> None:
     admin = connection.admin
+    only_server(connection)
     assert admin.balance() == []
     assert admin.balance(dry_run=True, force=True) == []
     assert admin.balance_switch(False) is True
@@ -489,7 +490,7 @@ def test_one_server_has_nothing_to_balance(connection: Connection) -> None:
 
 def test_the_only_server_cannot_be_spared(bench: Bench) -> None:
     admin = bench.connection.admin
-    (server,) = admin.servers()
+    server = only_server(bench.connection)
     for servers in (server, [server]):
         with pytest.raises(DoNotRetryIOException, match="is the only server: it has to keep its regions"):
             admin.decommission(servers, offload=True)

@@ -60,6 +60,14 @@ def in_reach(connection: Connection) -> bool:
     return hasattr(connection._backend, "store")
 
 
+def only_server(connection: Connection) -> str:
+    """The name of the one server that has everything; a test about it is skipped where there are several."""
+    server, *others = connection.admin.servers()
+    if others:
+        pytest.skip("is about the only server")
+    return server
+
+
 def store_of(connection: Connection) -> EmbeddedStore:
     """The embedded store behind a connection; a test that looks for one in another process is skipped."""
     if not in_reach(connection):
