@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= hyperbase-demo
 KILLS  ?= 500
+FAULTS ?= 200
+NODES  ?= 1000000
+ZOMBIES ?= 200
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
@@ -33,8 +36,11 @@ demo: install
 demo-cluster: install zookeeper
 	$(BIN)/hyperbase cluster demo
 
-chaos: dev
-	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)
+# Its runs take minutes without a sound: that is not what pytest's dump of all threads is for.
+chaos: dev zookeeper
+	HYPERBASE_CHAOS_KILLS=$(KILLS) HYPERBASE_CHAOS_FAULTS=$(FAULTS) HYPERBASE_CHAOS_NODES=$(NODES) \
+	HYPERBASE_CHAOS_ZOMBIES=$(ZOMBIES) $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+	  tests/fault/test_server_kill.py tests/cluster/test_nemesis.py tests/cluster/test_zombies.py $(ARGS)
 
 test: dev zookeeper hdfs-jars
 	$(BIN)/python -m pytest $(ARGS)

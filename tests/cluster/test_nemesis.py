@@ -35,14 +35,14 @@ from tests.support.cluster_load import (
     read_rows,
     state_of,
 )
-from tests.support.cluster_processes import MASTER, ClusterProcesses, tracebacks
+from tests.support.cluster_processes import MASTER, SKEWED, ClusterProcesses, tracebacks
 from tests.support.linearizability import READ, Operation, Recorder, counter_bounds, is_linearizable, text_of
 from tests.support.linked_list import verify
 from tests.support.nemesis import FAULTS, Nemesis
 from tests.support.waiting import wait_for
 
 SEED = int(os.environ.get("HYPERBASE_CHAOS_SEED", "20261125"))
-FAULT_COUNT = int(os.environ.get("HYPERBASE_CHAOS_FAULTS", "10"))
+FAULT_COUNT = int(os.environ.get("HYPERBASE_CHAOS_FAULTS", "11"))
 NODES = int(os.environ.get("HYPERBASE_CHAOS_NODES", "20000"))
 WIDTH, WRAP = 50, 20
 FAULT_TAKES_S = 4.5  # with its pause: the nodes are spread over so much time
@@ -58,6 +58,7 @@ SHORT_FAULTS = [
     "stop_master_for_a_timeout",
     "cut_server_off_zookeeper",
     "cut_server_off_master",
+    "set_clock_of_server",
 ]
 # Faults fall into flushes, compactions, rolls of the log and the work of the janitor.
 SETTINGS = {
@@ -216,7 +217,7 @@ def seed_is_told() -> Iterator[None]:
 
 
 def test_nothing_is_lost_under_a_nemesis(tmp_path: Path) -> None:
-    with seed_is_told(), ClusterProcesses(tmp_path, settings=SETTINGS) as cluster:
+    with seed_is_told(), ClusterProcesses(tmp_path, settings=SETTINGS, program=SKEWED) as cluster:
         run = Run(cluster)
         run.create_tables()
         run.hurt()

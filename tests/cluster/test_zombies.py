@@ -1,6 +1,6 @@
 """A region server that wakes up after its regions have moved acknowledges nothing and commits nothing.
 
-HYPERBASE_CHAOS_TRIALS   how many zombies; ``make chaos`` has 200
+HYPERBASE_CHAOS_ZOMBIES   how many zombies; ``make chaos`` has 200
 HYPERBASE_CHAOS_SEED     when they are stopped, and what they are asked
 """
 
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.support.cluster_processes import ClusterProcesses
 from tests.support.zombies import TABLE, ZombieTrials, summary
 
 SEED = int(os.environ.get("HYPERBASE_CHAOS_SEED", "20261125"))
-TRIALS = int(os.environ.get("HYPERBASE_CHAOS_TRIALS", "3"))
+TRIALS = int(os.environ.get("HYPERBASE_CHAOS_ZOMBIES", "3"))
 UNCHECKED = (sys.executable, "-m", "tests.support.unchecked_server")
 # A few rows are a flush; a flush or a compaction is under way nearly always.
 SETTINGS = {
@@ -54,7 +55,7 @@ def cluster(tmp_path: Path, programs: dict[str, tuple[str, ...]]) -> Iterator[Cl
 @pytest.fixture
 def connection(cluster: ClusterProcesses) -> Iterator[Connection]:
     # Who stands still is given up as soon as others may have what it served.
-    quick = {"keepalive_interval_s": 0.5, "keepalive_timeout_s": cluster.timeout_s}
+    quick: dict[str, Any] = {"keepalive_interval_s": 0.5, "keepalive_timeout_s": cluster.timeout_s}
     with hyperbase.connect(cluster.url, **PATIENT, **quick) as connection:
         keys = [b"%02d" % number for number in range(1, 12)]
         connection.admin.create_table(TableDescriptor(TABLE, [ColumnFamilyDescriptor(b"f")]), keys)

@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -26,13 +27,16 @@ from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from hyperbase.common.zookeeper.session import ZooKeeperSession
+from tests.support import skewed_clock
 from tests.support.partitions import EVERYBODY, LinkProxy, process_behind
 from tests.support.service import COMMAND, environment
+from tests.support.skewed_clock import set_clock
 from tests.support.waiting import wait_for
 from tests.support.zookeeper_server import ZooKeeperServer
 
 T = TypeVar("T")
 MASTER, SERVER = "master", "regionserver"
+SKEWED = (sys.executable, "-m", "tests.support.skewed_clock")
 READY_S = 60.0
 ZNODE_ROOT = "/hyperbase"
 
@@ -46,6 +50,8 @@ class Member:
         self.process: subprocess.Popen[bytes] | None = None
         self.ends: list[int] = []  # exit codes of the processes that have ended
         self.log = cluster.directory / f"{name}.log"
+        self.clock = cluster.directory / f"{name}.clock"
+        set_clock(self.clock, 0)
         self._cluster = cluster
         self._own = f"{net}.{100 + number}"
         self.host = f"{net}.{number}"  # what others know
@@ -67,13 +73,17 @@ class Member:
         """By SIGSTOP."""
         return self.running and self._state() == "T"
 
-    def start(self, program: tuple[str, ...] = COMMAND) -> None:
+    def start(self, program: tuple[str, ...]) -> None:
         """Begin a process; others wait until it is registered."""
         assert not self.running
         host, port = self._cluster.zookeeper_link.address
         words = ["--data", str(self._cluster.root), "--zookeeper", f"zk://{host}:{port}{ZNODE_ROOT}"]
         words += ["--bind", self._own, "--port", str(self.port), "--info-port", "0"]
-        settings = {"HYPERBASE_SERVER_ADVERTISED_HOST": self.host, **self._cluster.settings}
+        settings = {
+            "HYPERBASE_SERVER_ADVERTISED_HOST": self.host,
+            skewed_clock.VARIABLE: str(self.clock),
+            **self._cluster.settings,
+        }
         setpriv = shutil.which("setpriv")
         assert setpriv, "setpriv is missing: it is in Debian's util-linux"
         command = [setpriv, "--pdeathsig", "KILL", *program, self.role, *words]
@@ -121,6 +131,10 @@ class Member:
             _, most = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
             resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (0 if refused else most, most))
 
+    def set_clock(self, offset_s: float) -> None:
+        """Its wall clock jumps, now and for processes that come, where ``SKEWED`` is its program."""
+        set_clock(self.clock, offset_s)
+
     def cut_off_zookeeper(self) -> None:
         """Nothing passes between it and ZooKeeper."""
         self._cluster.zookeeper_link.cut(self.name)
@@ -155,7 +169,8 @@ class ClusterProcesses:
     Args:
         directory: for everything; ``root`` in it is the cluster's.
         settings: of every process, as environment.
-        programs: what to start instead of ``hyperbase``, by the member's name.
+        program: what to start instead of ``hyperbase``.
+        programs: likewise, of members by name.
     """
 
     def __init__(
@@ -167,6 +182,7 @@ class ClusterProcesses:
         tick_s: float = 0.5,
         timeout_s: float = 3.0,
         settings: dict[str, str] | None = None,
+        program: tuple[str, ...] = COMMAND,
         programs: dict[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.directory = directory
@@ -178,6 +194,7 @@ class ClusterProcesses:
             "HYPERBASE_SERVER_ZOOKEEPER_SESSION_TIMEOUT_S": str(timeout_s),
             **(settings or {}),
         }
+        self.program = program
         self.programs = programs or {}
         self._spawner = ThreadPoolExecutor(1, thread_name_prefix="spawner")
         self._lock = threading.Lock()
@@ -237,7 +254,7 @@ class ClusterProcesses:
 
     def start_member(self, member: Member) -> None:
         """Begin its process."""
-        member.start(self.programs.get(member.name, COMMAND))
+        member.start(self.programs.get(member.name, self.program))
 
     def revive(self) -> list[str]:
         """Start again whatever has ended; their names."""

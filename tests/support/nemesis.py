@@ -21,11 +21,13 @@ from hyperbase import Connection
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.process.life import CLEAN, LOST
 from hyperbase.common.region_info import RegionInfo
+from master.servers import CLOCK_SKEW_MS
 from tests.support.cluster_load import LIST, ROWS
 from tests.support.cluster_processes import MASTER, SERVER, ClusterProcesses, Member
 from tests.support.waiting import fault_lasts, wait_for
 
 ADMIN: dict[str, Any] = {"operation_timeout_s": 20.0, "retry_delay_max_ms": 500, "max_retries": 10_000}
+MOST_OFF_S = CLOCK_SKEW_MS / 2000 - 1  # of a clock
 MOST_REGIONS, FEWEST_REGIONS = 10, 3  # of a table
 
 
@@ -52,6 +54,21 @@ class Faults:
         master, server = self._cluster.active_master(), self._cluster.meta_server()
         killed = self._kill([master])
         return self._kill([server]) and killed
+
+    def kill_servers_one_after_the_other(self) -> bool:
+        """The second has begun to open regions of the first, or has not."""
+        first = self._kill([self._cluster.meta_server()])
+        self._lasts(0.0, 0.5)
+        return self._kill(self._running(SERVER)) and first
+
+    def kill_everybody(self) -> bool:
+        """Every master and region server at once; they start again together."""
+        members = [member for member in self._cluster.members.values() if member.running]
+        for member in members:
+            member.signal(signal.SIGKILL)
+        killed = all([member.wait() == -signal.SIGKILL for member in members])  # noqa: C419
+        self._cluster.revive()
+        return killed
 
     def kill_zookeeper(self) -> bool:
         """Away for up to one and a half session timeouts."""
@@ -131,6 +148,14 @@ class Faults:
     def fill_disk_of_master(self) -> bool:
         return self._fill_disk([self._cluster.active_master()])
 
+    # -- clocks
+
+    def set_clock_of_server(self) -> bool:
+        return self._set_clock(self._running(SERVER))
+
+    def set_clock_of_master(self) -> bool:
+        return self._set_clock([self._cluster.active_master()])
+
     # -- helpers
 
     def _running(self, role: str) -> list[Member | None]:
@@ -186,6 +211,16 @@ class Faults:
         self._lasts(0.5, 3.0)
         member.rpc.heal(*names)
         return member.rpc.held > before
+
+    def _set_clock(self, among: Sequence[Member | None]) -> bool:
+        """It stays so; what the master tolerates, no two are further apart."""
+        member = self._pick(among)
+        if member is None:
+            return False
+        offset_s = self._chance.uniform(-MOST_OFF_S, MOST_OFF_S)
+        self.about += f" by {offset_s:.1f} s"
+        member.set_clock(offset_s)
+        return True
 
     def _fill_disk(self, among: Sequence[Member | None]) -> bool:
         """Until it has noticed: its log cannot be written, so it ends."""
@@ -258,6 +293,7 @@ class Changes:
 
 FAULTS = [name for name in vars(Faults) if not name.startswith("_")]
 CHANGES = [name for name in vars(Changes) if not name.startswith("_")]
+ALWAYS = ["split", "merge", "move", "flush", "compact"]  # that happen in every run; the others need some time
 
 
 class Nemesis:
@@ -309,7 +345,8 @@ class Nemesis:
 
     def lacking(self) -> list[str]:
         """Kinds that were wanted and never seen."""
-        return [kind for kind in (*self._kinds, *CHANGES) if not self.seen[kind]]
+        changes = CHANGES if self._kinds == FAULTS else ALWAYS
+        return [kind for kind in (*self._kinds, *changes) if not self.seen[kind]]
 
     def report(self) -> str:
         """For people."""
