@@ -68,6 +68,11 @@ class Locks:
                     del self._owners[name]
             self._changed.notify_all()
 
+    def claimed(self) -> list[Name]:
+        """Everything that somebody has."""
+        with self._changed:
+            return list(self._owners)
+
     def owner_of(self, info: RegionInfo) -> int | None:
         """The procedure that has claimed the region, or its table."""
         with self._changed:

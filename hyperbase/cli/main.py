@@ -16,6 +16,7 @@ from hyperbase.cli import (
     config_command,
     demo_command,
     export_command,
+    hbck_command,
     import_command,
     inspect_commands,
     master_command,
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     import_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
+    hbck_command.add_parser(subparsers)
     server_commands.add_parsers(subparsers)
     master_command.add_parsers(subparsers)
     region_server_command.add_parser(subparsers)

@@ -25,9 +25,11 @@ from hyperbase.common.errors import (
     TableNotDisabledException,
     UnknownRegionException,
 )
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog_table import CatalogTable
+from hyperbase.embedded.hbck import store_hbck
 from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region
 from hyperbase.embedded.status import cluster_status, server_name
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
@@ -403,6 +405,10 @@ class EmbeddedBackend:
     def decommissioned(self) -> list[str]:
         self.store.check_open()
         return []
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        self.store.check_open()
+        return store_hbck(self.store, repair)
 
     def _check_server(self, name: str) -> str:
         """This server's name; IllegalArgumentException for any other."""
