@@ -81,8 +81,10 @@ def rebuild_meta(fs: FileSystem, config: StoreConfig | None = None) -> RebuildPl
     try:
         _flush_logs(engine, plan.tables, {log: index for log, index in logs.items() if log != WAL_DIRECTORY})
         built = _build(engine, plan.tables)
-    finally:
-        engine.close()
+    except BaseException:
+        engine.abandon()
+        raise
+    engine.close()
     _set_aside(fs)
     _put_in_place(fs, built, max((index.get(META_REGION.id16, 0) for index in logs.values()), default=0))
     fs.delete_tree(ASIDE)
@@ -186,19 +188,24 @@ def _set_aside(fs: FileSystem) -> None:
 
 
 def _put_in_place(fs: FileSystem, built: Manifest, logged: int) -> None:
-    """Move the files, then name them. Edits of the old one, up to ``logged`` in the logs, count no more."""
+    """Move the files, then name them. Edits of the old one, up to ``logged`` in the logs, count no more.
+
+    The epoch is higher than any there can have been: a directory that was removed may be back after a crash.
+    """
+    epoch = int(time.time())
     stores: dict[bytes, tuple[FileEntry, ...]] = {}
     for family, entries in built.stores.items():
         moved = []
         for entry in entries:
-            path = f"{META_DIRECTORY}/" + "/".join(entry.path.rsplit("/", 2)[1:])
+            folder, name = entry.path.rsplit("/", 2)[1:]
+            path = f"{META_DIRECTORY}/{folder}/{epoch:010d}-{name.partition('-')[2]}"
             fs.archive(entry.path, path)
             moved.append(replace(entry, path=path))
         stores[family] = tuple(moved)
     flushed = max(built.flushed_sequence_id, logged)
     ManifestStore(fs, META_DIRECTORY).write(
         Manifest(
-            epoch=built.epoch,
+            epoch=epoch,
             number=0,
             flushed_sequence_id=flushed,
             open_sequence_id=flushed + 1,
