@@ -14,7 +14,7 @@ each other, there are problems instead: who opened the store then would take suc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,7 +76,9 @@ def plan_rebuild(
     """
     plan = RebuildPlan()
     by_table: dict[str, list[_Candidate]] = {}
+    files: set[str] = set()
     for one in directories:
+        files |= set(one.files)
         if one.table == META_TABLE:
             continue
         candidate = _candidate(one, plan)
@@ -85,6 +87,7 @@ def plan_rebuild(
     for table in sorted(by_table):
         living = _without_void(by_table[table], newest_edits, plan)
         chosen = _choose(table, living, plan)
+        _check_files(chosen, files, plan)
         infos = [one.info for one in chosen]
         for gap in gaps(infos):
             infos.append(RegionInfo(table, gap.low, gap.high, new_region_id))
@@ -169,6 +172,16 @@ def _choose(table: str, candidates: Sequence[_Candidate], plan: RebuildPlan) -> 
             plan.notes.append(f"region {name} is taken, and {newer.info.region_name_text} left out, {what}")
         chosen.append(one)
     return chosen
+
+
+def _check_files(regions: Iterable[_Candidate], files: Collection[str], plan: RebuildPlan) -> None:
+    """A region of which a file is missing would keep the store from opening."""
+    for one in regions:
+        for entry in one.manifest.files():
+            if entry.path not in files:
+                plan.problems.append(
+                    f"{entry.path} is missing: {one.path} needs it. Restore it, or take {one.path} away"
+                )
 
 
 def _schema(

@@ -365,7 +365,8 @@ OWN = FileEntry("data/default/t/x/f/1.arrow", size_bytes=1)
 
 def directory(info: RegionInfo, *files: FileEntry, **changes: Any) -> DirectoryFacts:
     manifest = Manifest(1, stores={b"f": files}, region=info)
-    return DirectoryFacts("t", region_directory(info), replace(manifest, **changes))
+    sizes = {entry.path: 1 for entry in files}
+    return DirectoryFacts("t", region_directory(info), replace(manifest, **changes), files=sizes)
 
 
 def planned(*directories: DirectoryFacts, schema: TableDescriptor | None = T, **edits: int) -> RebuildPlan:
@@ -395,6 +396,11 @@ def test_a_directory_that_does_not_say_enough_is_a_problem() -> None:
     assert (plan.problems, chosen(plan)) == ([], [info])
 
 
+def test_a_file_that_is_missing_is_a_problem() -> None:
+    one = replace(directory(RegionInfo("t", b"", b"", 1), OWN), files={})
+    assert f"{OWN.path} is missing" in planned(one).problems[0]
+
+
 def test_regions_that_contradict_each_other_are_a_problem() -> None:
     low, high = RegionInfo("t", b"", b"m", 1), RegionInfo("t", b"k", b"", 2)
     assert "have rows in common" in planned(directory(low, OWN), directory(high, OWN)).problems[0]
@@ -414,7 +420,8 @@ def test_a_half_made_split_gives_way_and_a_whole_one_counts() -> None:
     later = replace(whole, manifest=next_manifest(whole.manifest))
     assert chosen(planned(later, *children)) == [parent]
     assert chosen(planned(whole, *children, **{parent.encoded_name: 1})) == [parent]
-    assert chosen(planned(*children)) == halves
+    (problem, _) = planned(*children).problems  # the parent's files are needed still
+    assert "is missing" in problem
 
 
 def test_empty_regions_do_not_replace_data_they_were_not_made_from() -> None:
