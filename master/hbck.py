@@ -209,8 +209,9 @@ def check_directories(facts: Facts) -> Iterator[Inconsistency]:
     if meta is not None and meta.error:
         yield Inconsistency("damaged_manifest", META_REGION.encoded_name, f"hbase:meta: {meta.error}")
     needed = _needed_directories(one for path, one in there.items() if path in known)
+    needed |= {META_DIRECTORY, *_retired_directories(there, known)}
     for path, one in there.items():
-        if path in known or path in needed or path == META_DIRECTORY or not facts.is_quiet(one.table):
+        if path in known or path in needed or not facts.is_quiet(one.table):
             continue
         if one.error:
             yield Inconsistency("damaged_manifest", path, f"{one.error}; hbase:meta does not know the region")
@@ -227,6 +228,20 @@ def _needed_directories(directories: Iterable[DirectoryFacts]) -> set[str]:
         if one.manifest is not None
         for entry in one.manifest.files()
     }
+
+
+def _retired_directories(there: Mapping[str, DirectoryFacts], known: Collection[str]) -> set[str]:
+    """Of regions that known ones were made from: a janitor removes them when nobody needs their files."""
+    retired: set[str] = set()
+    left = [one for path, one in there.items() if path in known]
+    while left:
+        one = left.pop()
+        for parent in () if one.manifest is None else one.manifest.parents:
+            path = f"{one.path.rpartition('/')[0]}/{parent.region}"
+            if path in there and path not in retired:
+                retired.add(path)
+                left.append(there[path])
+    return retired
 
 
 def _check_directory(row: RegionRow, found: DirectoryFacts | None) -> Iterator[Inconsistency]:

@@ -20,7 +20,7 @@ from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.region_info import META_REGION, RegionInfo, RegionState
 from hyperbase.common.server_name import ServerName
 from master.hbck import DirectoryFacts, Facts, Serving, chain_problems, check, gaps, still_there
-from regionserver.region.manifest import FileEntry, Manifest
+from regionserver.region.manifest import FileEntry, Manifest, ParentManifest
 
 TABLE = TableDescriptor("t", [ColumnFamilyDescriptor(b"f")])
 ONE, TWO, THREE = (ServerName(name, 1, 1) for name in ("one", "two", "three"))
@@ -243,6 +243,23 @@ def test_directories_that_nothing_names(world: World) -> None:
     assert world.kinds() == [("orphan_directory", region_directory(orphan))]
     assert "it holds 1 StoreFiles" in world.found()[0].text
     world.serving["busy"] = [("t", LOW.encoded_name)]  # a split may be making it
+    assert world.kinds() == []
+
+
+def test_regions_that_others_were_made_from_are_no_leftovers(world: World) -> None:
+    """A janitor removes them, when it comes to it."""
+    parent, grandparent = RegionInfo("t", b"", b"k", 0), RegionInfo("t", b"", b"", 0)
+    world.directories["p"] = directory(parent)
+    world.directories["g"] = directory(grandparent)
+    for child, made_from in ((LOW, parent), (parent, grandparent)):
+        place = region_directory(child) if child is LOW else "p"
+        manifest = world.directories[place].manifest
+        assert manifest is not None
+        parents = (ParentManifest(made_from.encoded_name, 1, 1),)
+        world.directories[place] = replace(
+            world.directories[place], manifest=replace(manifest, parents=parents)
+        )
+    world.directories = {one.path: one for one in world.directories.values()}
     assert world.kinds() == []
 
 
