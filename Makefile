@@ -7,7 +7,7 @@ KILLS  ?= 500
 PACKAGES := hyperbase master regionserver
 CODE   := $(PACKAGES) tests benchmarks
 
-.PHONY: install dev demo test zookeeper chaos check format bench bench-network clean
+.PHONY: install dev demo demo-cluster test test-storage zookeeper hadoop chaos check format bench bench-network clean
 
 install: $(VENV)/.installed
 
@@ -30,11 +30,30 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 demo: install
 	$(BIN)/hyperbase demo $(DEMO)
 
+demo-cluster: install zookeeper
+	$(BIN)/hyperbase cluster demo
+
 chaos: dev
 	HYPERBASE_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s tests/fault/test_server_kill.py $(ARGS)
 
 test: dev zookeeper
 	$(BIN)/python -m pytest $(ARGS)
+
+# Every test of storage, on a real HDFS and on two servers of S3: moto's, and MinIO, which Go builds once (4 minutes).
+test-storage: dev hadoop
+	@minio=; if { command -v minio || command -v go; } >/dev/null || test -e "$${XDG_CACHE_HOME:-$$HOME/.cache}/hyperbase/bin/minio"; then minio=,minio; \
+	  else echo "MinIO is left out: neither minio nor go, which builds it, is here (https://go.dev/dl)."; fi >&2; \
+	HYPERBASE_STORAGE=local,memory,hdfs,s3$$minio $(BIN)/python -m pytest tests/storage tests/unit/test_filesystem.py tests/unit/test_remote_files.py $(ARGS)
+
+# Hadoop itself comes from Maven Central into a cache outside the checkout (tests/support/hdfs_server.py); this is what fetches and runs it.
+hadoop:
+	@{ command -v java && command -v mvn; } >/dev/null || \
+	  { command -v apt-get >/dev/null || { echo "A real HDFS for the tests needs Java and Maven." >&2; exit 1; }; \
+	    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	    echo "installing Java and Maven for the tests"; \
+	    $$sudo apt-get update -qq && \
+	      $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends default-jre-headless maven >/dev/null; } || \
+	  { echo "Installing Java and Maven failed. Run: apt-get update && apt-get install default-jre-headless maven" >&2; exit 1; }
 
 # Tests of the cluster run a real ZooKeeper: Debian's, whose classes they start themselves.
 zookeeper:

@@ -28,7 +28,7 @@ from hyperbase.common.errors import (
 )
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.server_name import ServerName
-from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
+from hyperbase.common.zookeeper.coordination import Watch, ZooKeeperCoordination
 from master.assignment import Assignment
 from master.backend import ClusterBackend
 from master.catalog import MasterCatalog, Node
@@ -51,6 +51,7 @@ FORMAT_VERSION = 1  # Persisted: numbers are never reused.
 SETTLE_S, SETTLE_MAX_S = 1.0, 10.0  # for more region servers, before regions are spread over them
 PROBE_S = 0.3  # between looks whether a living server's process is gone
 REPORT_S = 2.0
+SPLIT_AGAIN_S = 60.0  # a region that could not be split, one of a single row, is not asked all the time
 RETRY_FAILED_S = 60.0
 BALANCE_S = 300.0  # HBase hbase.balancer.period
 
@@ -83,7 +84,7 @@ def claim_identity(fs: FileSystem) -> str:
     return cluster_id
 
 
-_OWN = {"LOCK", "HOST", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
+_OWN = {"LOCK", "HOST", "ZOOKEEPER", "WALs", "oldWALs", "MasterData", "data", "hyperbase.toml"}
 
 
 class ActiveMaster:
@@ -113,8 +114,11 @@ class ActiveMaster:
         self._stop = threading.Event()
         self._recovering: set[ServerName] = set()
         self._recovering_lock = threading.Lock()
+        self._loaded = False  # hbase:meta was read
         self._ready = False  # deaths are recorded before, and dealt with by the start
         self._threads: list[threading.Thread] = []
+        self._tried: dict[str, float] = {}  # automatic splits: when
+        self._watch: Watch | None = None  # of living servers
         self.core: Core
         self.backend: ClusterBackend
 
@@ -129,12 +133,14 @@ class ActiveMaster:
         self._build(zookeeper_is_new)
         core = self.core
         self._watch = self._coordination.watch_servers(core.servers.set_alive)
+        core.dead.adopt_embedded_log()
         core.servers.wait_for_one()
         reports = core.servers.ask_all()
         self._seal(self._dead_servers())
         self._find_meta(reports)
         core.assignment.open_meta()
         core.catalog.load()
+        self._loaded = True
         resumed = core.executor.resume()
         self._settle()
         self._seal(self._dead_holders())
@@ -149,7 +155,7 @@ class ActiveMaster:
 
     def _build(self, zookeeper_is_new: bool) -> None:
         check = self.check
-        store = MasterStore(self._fs, self.name, self._config, self._lease.check)
+        store = MasterStore(self._fs, self.name, self._config, self._lease.check, check, self._on_end)
         servers = Servers(self._lease.czxid, check, self._on_death, self._on_stale)
         dead = DeadServers(self._fs, self._coordination, check)
         if zookeeper_is_new:  # servers may be alive that it does not know: none is, when this time is over
@@ -158,6 +164,7 @@ class ActiveMaster:
         assignment = Assignment(catalog, servers, dead, self._coordination, check, self.ensure_recovery)
         locks = Locks()
         self.core = Core(
+            self.name,
             self._fs,
             self._config,
             self._coordination,
@@ -292,6 +299,11 @@ class ActiveMaster:
 
     def ensure_recovery(self, server: ServerName) -> None:
         """Begin the recovery of a dead server, unless it has begun."""
+        if not self._loaded:
+            # Which of its regions need its log is not known yet. hbase:meta needs no more than a sealed log;
+            # the start takes this server for one of those that were dead before.
+            self._seal([server])
+            return
         with self._recovering_lock:
             if server in self._recovering:
                 return
@@ -367,7 +379,9 @@ class ActiveMaster:
                     and node is not None
                     and str(node.server) == report.server
                     and core.locks.owner_of(held.info) is None
+                    and self._tried.get(held.info.encoded_name, 0.0) < time.monotonic() - SPLIT_AGAIN_S
                 ):
+                    self._tried[held.info.encoded_name] = time.monotonic()
                     data = {"regions": [held.info.to_bytes()], "key": None, "forced": False}
                     self._submit(SplitRegion(data))
 
@@ -402,6 +416,8 @@ class ActiveMaster:
 
     def _halt(self) -> None:
         self._stop.set()
+        if self._watch is not None:
+            self._watch.close()
         if not hasattr(self, "core"):
             return
         self.core.executor.stop()

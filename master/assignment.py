@@ -245,7 +245,7 @@ class Assignment:
             self._check()
             holder = node.holder
             if holder is not None and not self._servers.alive(holder):
-                if not self._dead.is_recovered(holder):
+                if not self._dead.is_read(holder):
                     self._ensure_recovery(holder)
                     self._dead.wait(PAUSE_S)
                     continue

@@ -65,7 +65,7 @@ class Node:
     @property
     def confirmed(self) -> bool:
         """Whoever was told last to open it has opened it."""
-        return self.given_to == self.server
+        return self.server is not None and self.given_to == self.server
 
 
 class MasterCatalog:
@@ -145,11 +145,6 @@ class MasterCatalog:
         """Regions that the server may have open."""
         with self._lock:
             return [node for node in self._nodes.values() if node.holder == server]
-
-    def children_of(self, server: ServerName) -> list[Node]:
-        """Regions of which the server's log may hold edits that are in no file."""
-        with self._lock:
-            return [node for node in self._nodes.values() if server in (node.server, node.given_to)]
 
     def region_ids(self) -> int:
         """The highest region id there is."""

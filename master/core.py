@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hyperbase.common.config import StoreConfig
+from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from master.assignment import Assignment
 from master.catalog import MasterCatalog
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 class Core:
     """Parts of one active master; made by ``active.py``."""
 
+    name: ServerName
     fs: FileSystem
     config: StoreConfig
     coordination: ZooKeeperCoordination
@@ -40,6 +42,12 @@ class Core:
     switches: dict[str, bool] = field(default_factory=dict)  # what is turned on, by name
     _ids: threading.Lock = field(default_factory=threading.Lock)
     _last_region_id: int = 0
+
+    def delete_directory(self, path: str) -> None:
+        """Asked at the last moment: a master that was stopped and replaced meanwhile may have decided this by
+        what was true before. Raises what ``check`` raises."""
+        self.check()
+        self.fs.delete_tree(path)
 
     def new_region_id(self) -> int:
         """Milliseconds, higher than any region's there is or was made by this master."""

@@ -20,10 +20,13 @@ from hyperbase.common.server_name import ServerName
 from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT, LogRecovery
+from regionserver.storage.wal_archive import move_segment
+from regionserver.storage.wal_format import archived_name, parse_name
 
 logger = logging.getLogger(__name__)
 
 LOGS, ARCHIVE = "WALs", "oldWALs"
+EMBEDDED = "embedded"  # as whose log the master recovers that of a store in one process
 FENCED = "-splitting"
 LOCK = "LOCK"
 _LOOK_AGAIN_S = 0.1
@@ -36,7 +39,8 @@ class DeadServer:
     server: ServerName
     index: dict[bytes, int] = field(default_factory=dict)  # 16 bytes of a region → highest id in the log
     waiting: set[str] = field(default_factory=set)  # regions to be opened with it, encoded names
-    sealed: bool = False
+    read: bool = False  # ``index`` is complete
+    sealed: bool = False  # and ``waiting`` too
     done: bool = False
 
     @property
@@ -71,6 +75,30 @@ class DeadServers:
         names = {name.removesuffix(FENCED) for name in self._fs.list(LOGS)}
         return sorted(ServerName.parse(name) for name in names if name.count(",") == 2)
 
+    def adopt_embedded_log(self) -> None:
+        """What a store in one process has left of its log becomes the log of a dead server.
+
+        Nobody writes it any more: the lock on the root keeps such a store out.
+        """
+        names = [name for name in self._fs.list(LOGS) if parse_name(name) is not None]
+        if not names:
+            return
+        taken = {server.startcode for server in self.on_disk() if is_embedded(server)}
+        moved = {
+            name
+            for directory in self._fs.list(LOGS)
+            if directory.startswith(f"{EMBEDDED},0,")
+            for name in self._fs.list(f"{LOGS}/{directory}")
+        }
+        server = ServerName(EMBEDDED, 0, max(taken, default=0) + 1)
+        self._fs.make_directory(f"{LOGS}/{server}")
+        for name in names:
+            if name in moved:  # an adoption that was interrupted: it has both names
+                self._fs.delete(f"{LOGS}/{name}")
+            else:
+                move_segment(self._fs, f"{LOGS}/{name}", f"{LOGS}/{server}/{name}")
+        logger.info("log of a store in one process adopted server=%s files=%d", server, len(names))
+
     def proved(self, server: ServerName) -> bool:
         """The lock on its log is free: the process is gone."""
         path = f"{LOGS}/{server}/{LOCK}"
@@ -95,8 +123,10 @@ class DeadServers:
         logger.info("region server expelled server=%s proved_dead=%s", server, proved)
 
     def seal(self, server: ServerName) -> DeadServer:
-        """Read the whole log, end it for every later reader, and note whose edits are in it."""
+        """Read the whole log, once, end it for every later reader, and note whose edits are in it."""
         dead = self.get(server)
+        if dead.read:
+            return dead
         index: dict[bytes, int] = {}
         records = 0
         if self._fs.exists(dead.directory):
@@ -104,7 +134,9 @@ class DeadServers:
                 records += 1
                 if record.kind == EDIT and index.get(record.region, -1) < record.sequence_id:
                     index[record.region] = record.sequence_id
-        dead.index = index
+        with self._changed:
+            dead.index, dead.read = index, True
+            self._changed.notify_all()
         logger.info("log sealed server=%s records=%d regions=%d", server, records, len(index))
         return dead
 
@@ -129,12 +161,12 @@ class DeadServers:
             self._changed.notify_all()
 
     def _keep_segments(self, dead: DeadServer) -> None:
+        now_ms = time.time_ns() // 1_000_000
         for name in self._fs.list(dead.directory):
-            if name != LOCK:
-                try:
-                    self._fs.archive(f"{dead.directory}/{name}", f"{ARCHIVE}/{dead.server}/{name}")
-                except (FileExistsError, FileNotFoundError):
-                    continue  # an archiving that was interrupted
+            parsed = parse_name(name)
+            if parsed is not None:
+                target = f"{ARCHIVE}/{dead.server}/{archived_name(parsed[0], now_ms)}"
+                move_segment(self._fs, f"{dead.directory}/{name}", target)
 
     # -- what regions ask --------------------------------------------------------------------------------
 
@@ -142,6 +174,12 @@ class DeadServers:
         """Its log was set aside and read."""
         with self._changed:
             return server in self._dead
+
+    def is_read(self, server: ServerName) -> bool:
+        """Its log is sealed, so hbase:meta may be opened elsewhere: what that needs is in no table."""
+        with self._changed:
+            dead = self._dead.get(server)
+            return dead is not None and dead.read
 
     def is_recovered(self, server: ServerName) -> bool:
         """Its regions may be opened elsewhere."""
@@ -194,3 +232,8 @@ class DeadServers:
         """Regions that still need the server's log."""
         with self._changed:
             return set(self._dead[server].waiting)
+
+
+def is_embedded(server: ServerName) -> bool:
+    """Not a server: a store in one process, whose log was adopted. Any region may need it."""
+    return server.host == EMBEDDED and server.port == 0

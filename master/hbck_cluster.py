@@ -37,7 +37,7 @@ class ClusterHbck:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._owner = next(_owners)
-        self._disk = DiskRepairs(core.fs, self._catalog)
+        self._disk = DiskRepairs(core.fs, self._catalog, core.delete_directory)
 
     def run(self, repair: bool) -> list[Inconsistency]:
         """Everything that two looks have found.

@@ -16,7 +16,7 @@ from master.rebuild_plan import RebuildPlan
 from master.store import LOGS as MASTER_LOGS
 from regionserver.region.engine import WAL_DIRECTORY
 from regionserver.storage.filesystem import FileSystem
-from regionserver.storage.local_filesystem import LocalFileSystem
+from regionserver.storage.opening import local_path, open_filesystem
 
 IDENTITY_FILE, LOCK_FILE = "hyperbase.json", "LOCK"
 
@@ -24,9 +24,13 @@ IDENTITY_FILE, LOCK_FILE = "hyperbase.json", "LOCK"
 def check_directory(root: str, repair: bool) -> list[Inconsistency]:
     """What is wrong in ``root``, after mending what loses nothing if that is asked for.
 
+    Args:
+        root: a path, or a ``file://``, ``hdfs://`` or ``s3://`` URL.
+
     Raises:
         FileNotFoundError, StoreFormatException: it is no store, or it has no hbase:meta.
         StoreLockedException: somebody uses it. HBaseIOException: hbase:meta or a log is damaged.
+        ValueError, ImportError: a URL that nobody understands, or whose package is not installed.
     """
     with closed_root(root, write=repair) as fs:
         repairs = DiskRepairs(fs, lambda: read_closed_catalog(fs)).by_kind()
@@ -48,10 +52,14 @@ def rebuild_directory(root: str) -> RebuildPlan:
 
 @contextmanager
 def closed_root(root: str, *, write: bool) -> Iterator[FileSystem]:
-    """A root with its lock held, shared with readers unless it is to be written."""
-    if not os.path.isdir(root):
+    """A root with its lock held, shared with readers unless it is to be written.
+
+    HDFS and S3 know no such lock: there it is the caller who has to know that nobody is at work.
+    """
+    path = local_path(root)
+    if path is not None and not os.path.isdir(path):
         raise FileNotFoundError(f"{root}: no such directory")
-    fs = LocalFileSystem(root, read_only=not write)
+    fs = open_filesystem(root, read_only=not write)
     if not fs.exists(IDENTITY_FILE):
         raise StoreFormatException(f"{root} is not a Hyperbase store: it has no {IDENTITY_FILE}")
     lock = fs.lock(LOCK_FILE, shared=not write)

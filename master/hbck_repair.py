@@ -65,11 +65,18 @@ class DiskRepairs:
 
     Args:
         catalog: reads what hbase:meta says now.
+        delete_tree: removes a directory; ``fs.delete_tree`` unless somebody else has to be asked.
     """
 
-    def __init__(self, fs: FileSystem, catalog: Callable[[], CatalogSnapshot]) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        catalog: Callable[[], CatalogSnapshot],
+        delete_tree: Callable[[str], None] | None = None,
+    ) -> None:
         self._fs = fs
         self._catalog = catalog
+        self._delete_tree = delete_tree or fs.delete_tree
 
     def by_kind(self) -> dict[str, Repair]:
         """By kind of finding."""
@@ -83,7 +90,7 @@ class DiskRepairs:
         facts = facts_of_disk(self._fs, self._catalog())
         if finding.key not in {one.key for one in check(facts)}:
             return ""
-        self._fs.delete_tree(path)
+        self._delete_tree(path)
         return f"removed {path}, which held no StoreFile"
 
     def copy_schema(self, finding: Inconsistency) -> str:

@@ -9,11 +9,14 @@ under way. A directory that hbase:meta does not know goes when no manifest refer
 from __future__ import annotations
 
 import logging
+import time
 
 from hyperbase.common.catalog import META_DIRECTORY, region_directory
 from hyperbase.common.region_info import RegionInfo
 from master.core import Core
+from master.dead_servers import ARCHIVE
 from master.locks import of_table
+from master.store import ARCHIVE as MASTERS_ARCHIVE
 from master.store import DIRECTORY as STORE_DIRECTORY
 from regionserver.region.manifest import (
     EPOCH_DIRECTORY,
@@ -23,6 +26,7 @@ from regionserver.region.manifest import (
 )
 from regionserver.region.table_files import has_descriptor, keep_descriptor, regions_on_disk
 from regionserver.storage.filesystem import FileSystem
+from regionserver.storage.wal_archive import clean_archive
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ class Janitor:
                 complete = False
                 logger.warning("not cleaned directory=%s error=%s", directory, error)
         self._keep_descriptors()
+        deleted += self._clean_archives()
         if complete:
             deleted += self._forget_parents(used)
             deleted += self._remove_orphans(used)
@@ -70,6 +75,24 @@ class Janitor:
                 finally:
                     self._core.locks.release(JANITOR)
 
+    def _clean_archives(self) -> int:
+        """Old logs of servers that are dead; the living look after their own."""
+        config, done = self._core.config, 0
+        alive = set(map(str, self._core.servers.all()))
+        for archive in (ARCHIVE, MASTERS_ARCHIVE):
+            for name in self._fs.list(archive):
+                path = f"{archive}/{name}"
+                if name.count(",") != 2 or name in alive or name == str(self._core.name):
+                    continue
+                done += len(
+                    clean_archive(
+                        self._fs, path, config.wal_archive_ttl_s, config.wal_archive_limit_bytes, time.time()
+                    )
+                )
+                if not self._fs.list(path):
+                    self._fs.delete_tree(path)
+        return done
+
     def _forget_parents(self, used: set[str]) -> int:
         """Split parents whose files nobody refers to any more."""
         done = 0
@@ -81,7 +104,7 @@ class Janitor:
                 if self._children_refer(parent):
                     continue
                 self._core.catalog.forget_parent(parent)
-                self._fs.delete_tree(directory)
+                self._core.delete_directory(directory)
                 logger.info("parent removed region=%s", parent.encoded_name)
                 done += 1
             finally:
@@ -115,7 +138,7 @@ class Janitor:
                 infos = [node.info for node in self._core.catalog.nodes(table)]
                 infos += [info for info in self._core.catalog.parents.values() if info.table == table]
                 if path not in map(region_directory, infos) and not self._refers(infos, path):
-                    self._fs.delete_tree(path)
+                    self._core.delete_directory(path)
                     logger.info("orphan removed directory=%s", path)
                     done += 1
             finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,13 +45,15 @@ class Link:
         self._idle: list[Channel] = []
         self._closed = False
 
-    def command(self, order: Order, name: str, arguments: Sequence[Any]) -> Any:
+    def command(
+        self, order: Order, name: str, arguments: Sequence[Any], timeout_s: float | None = None
+    ) -> Any:
         """Have the server carry out a command.
 
         Raises:
             HBaseIOException: the server's error, or none came: ConnectionLostException, ConnectException.
         """
-        answer = self._call(_COMMAND, encode_command(order, name, arguments))
+        answer = self._call(_COMMAND, encode_command(order, name, arguments), timeout_s)
         return COMMANDS[name].result.decode(answer)
 
     def scan_meta(self) -> list[Result]:
@@ -71,10 +74,12 @@ class Link:
         for channel in idle:
             channel.close()
 
-    def _call(self, method: int, arguments: tuple[Any, ...]) -> Any:
+    def _call(self, method: int, arguments: tuple[Any, ...], timeout_s: float | None = None) -> Any:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         channel = self._take()
         try:
-            return channel.call(method, arguments, None, None)
+            channel.send(method, arguments, None)
+            return channel.receive_answer(deadline)
         finally:
             self._give(channel)
 

@@ -30,7 +30,7 @@ class Locks:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._owners: dict[Name, int] = {}
+        self._owners: dict[str, dict[str, int]] = {}  # table → region, or "", → owner
         self._stopped = False
 
     def acquire(self, names: Iterable[Name], owner: int) -> None:
@@ -41,42 +41,44 @@ class Locks:
         """
         wanted = list(names)
         with self._changed:
-            while not self._free(wanted, owner):
+            while not all(self._is_free(name, owner) for name in wanted):
                 if self._stopped:
                     raise MasterNotRunningException("this master is stopping")
                 self._changed.wait(1.0)
             for name in wanted:
-                self._owners[name] = owner
+                self._take(name, owner)
 
     def try_acquire(self, names: Iterable[Name], owner: int) -> list[Name]:
         """Claim those that are free, each for itself; returns them."""
         got = []
         with self._changed:
             for name in names:
-                if self._free([name], owner):
-                    self._owners[name] = owner
+                if self._is_free(name, owner):
+                    self._take(name, owner)
                     got.append(name)
         return got
 
     def release(self, owner: int, names: Iterable[Name] | None = None) -> None:
         """Give up claims: those named, or all of the owner's."""
         with self._changed:
-            mine = [name for name, other in self._owners.items() if other == owner]
-            wanted = set(mine if names is None else names)
-            for name in mine:
-                if name in wanted:
-                    del self._owners[name]
+            for table, region in list(self._all() if names is None else names):
+                owners = self._owners.get(table, {})
+                if owners.get(region) == owner:
+                    del owners[region]
+                    if not owners:
+                        del self._owners[table]
             self._changed.notify_all()
 
     def claimed(self) -> list[Name]:
         """Everything that somebody has."""
         with self._changed:
-            return list(self._owners)
+            return self._all()
 
     def owner_of(self, info: RegionInfo) -> int | None:
         """The procedure that has claimed the region, or its table."""
         with self._changed:
-            return self._owners.get(of_region(info), self._owners.get(of_table(info.table)))
+            owners = self._owners.get(info.table, {})
+            return owners.get(info.encoded_name, owners.get(""))
 
     def stop(self) -> None:
         """Wake those who wait: there is nothing to get any more."""
@@ -84,10 +86,17 @@ class Locks:
             self._stopped = True
             self._changed.notify_all()
 
-    def _free(self, wanted: Iterable[Name], owner: int) -> bool:
-        for table, region in wanted:
-            for (other_table, other_region), other in self._owners.items():
-                same = other_table == table and (not region or not other_region or region == other_region)
-                if same and other != owner:
-                    return False
-        return True
+    def _all(self) -> list[Name]:
+        return [(table, region) for table, owners in self._owners.items() for region in owners]
+
+    def _take(self, name: Name, owner: int) -> None:
+        self._owners.setdefault(name[0], {})[name[1]] = owner
+
+    def _is_free(self, name: Name, owner: int) -> bool:
+        table, region = name
+        owners = self._owners.get(table)
+        if owners is None:
+            return True
+        if not region:
+            return all(other == owner for other in owners.values())
+        return owners.get(region, owner) == owner and owners.get("", owner) == owner

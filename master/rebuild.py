@@ -41,6 +41,8 @@ from regionserver.region.mutations import mutate_rows
 from regionserver.region.opening import Opening, open_regions
 from regionserver.storage.filesystem import FileSystem
 from regionserver.storage.wal import EDIT
+from regionserver.storage.wal_archive import move_segment
+from regionserver.storage.wal_format import archived_name, parse_name
 from regionserver.storage.wal_reader import LogRecovery
 
 logger = logging.getLogger(__name__)
@@ -141,14 +143,12 @@ def _flush_logs(engine: Engine, tables: Iterable[TablePlan], logs: Mapping[str, 
 
 
 def _archive(fs: FileSystem, log: str) -> None:
-    server = log.rpartition("/")[2].removesuffix("-splitting")
+    server, now_ms = log.rpartition("/")[2].removesuffix("-splitting"), time.time_ns() // 1_000_000
     for name in fs.list(log):
-        if name == "LOCK":
-            continue
-        try:
-            fs.archive(f"{log}/{name}", f"{ARCHIVE_DIRECTORY}/{server}/{name}")
-        except FileExistsError:
-            continue  # an archiving that was interrupted
+        parsed = parse_name(name)
+        if parsed is not None:
+            target = f"{ARCHIVE_DIRECTORY}/{server}/{archived_name(parsed[0], now_ms)}"
+            move_segment(fs, f"{log}/{name}", target)
     fs.delete_tree(log)
 
 

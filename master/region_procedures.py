@@ -84,7 +84,7 @@ class RegionProcedure(Procedure):
     def take_back(self) -> None:
         """The parents serve on, the children never were."""
         for info in self.infos("children"):
-            self.core.fs.delete_tree(region_directory(info))
+            self.core.delete_directory(region_directory(info))
         if self.core.catalog.wanted_open(self.infos()[0].table):
             nodes = [self.core.catalog.node(info.encoded_name) for info in self.infos()]
             self.core.assignment.reopen_where_they_were([node for node in nodes if node is not None])

@@ -8,6 +8,7 @@ from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.region_info import META_REGION
 from hyperbase.common.server_name import ServerName
 from master.catalog import Node
+from master.dead_servers import is_embedded
 from master.locks import of_region
 from master.procedures import Procedure
 
@@ -15,7 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 class ServerCrash(Procedure):
-    """See ARCHITECTURE.md, "The cluster". Data: ``server``; ``waiting``: regions that need its log."""
+    """See ARCHITECTURE.md, "The cluster". Data: ``server``; ``waiting``: regions that need its log, each with
+    the server and first sequence id of its last opening before."""
 
     kind = "server_crash"
     endless = True
@@ -35,11 +37,12 @@ class ServerCrash(Procedure):
     def seal(self) -> None:
         """Read its log; which regions need it is written down before anybody may open one elsewhere."""
         dead = self.core.dead.seal(self.server)
-        self.data["waiting"] = [
-            node.info.encoded_name
-            for node in self.core.catalog.children_of(self.server)
-            if node.holder == self.server and node.info.id16 in dead.index
-        ]
+        embedded = is_embedded(self.server)
+        self.data["waiting"] = {
+            node.info.encoded_name: _opening(node)
+            for node in self.core.catalog.nodes()
+            if node.info.id16 in dead.index and (embedded or node.holder == self.server)
+        }
 
     def assign(self) -> None:
         """Open its regions elsewhere; those that other procedures have in hand are theirs to open."""
@@ -65,9 +68,9 @@ class ServerCrash(Procedure):
     def _still_waiting(self) -> list[str]:
         """Of those that needed the log, the ones that no other server has opened since."""
         names = []
-        for name in self.data["waiting"]:
+        for name, before in self.data["waiting"].items():
             node = self.core.catalog.node(name)
-            if node is not None and not (node.confirmed and node.server != self.server):
+            if node is not None and not (node.confirmed and _opening(node) != list(before)):
                 names.append(name)
         return names
 
@@ -105,3 +108,8 @@ class ServerCrash(Procedure):
     def archive(self) -> None:
         """Nobody needs the log any more."""
         self.core.dead.archive(self.server)
+
+
+def _opening(node: Node) -> list[object]:
+    """By whom it was opened last, and from which sequence id on: replayed edits make that another one."""
+    return [str(node.server or ""), node.open_sequence_id]

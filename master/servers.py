@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 CLOCK_SKEW_MS = 30_000  # HBase hbase.master.maxclockskew
 PARALLEL_COMMANDS = 32
+REPORT_TIMEOUT_S = 3.0  # a server that is stopped must not keep a master from starting
 
 
 class Servers:
@@ -139,8 +140,8 @@ class Servers:
         """The next order of this master."""
         return Order(self._epoch, next(self._numbers))
 
-    def command(self, server: ServerName, name: str, *arguments: Any) -> Any:
-        """Have a server carry out a command.
+    def command(self, server: ServerName, name: str, *arguments: Any, timeout_s: float | None = None) -> Any:
+        """Have a server carry out a command; ``timeout_s``: how long it may take.
 
         Raises:
             ConnectionLostException, ConnectException: what became of it is not known.
@@ -152,18 +153,20 @@ class Servers:
         if link is None:
             raise ConnectionLostException(f"{server} is dead")
         try:
-            return link.command(self.order(), name, arguments)
+            return link.command(self.order(), name, arguments, timeout_s)
         except StaleMasterException as error:
             self._on_stale(error)
             raise MasterNotRunningException(f"another master is active: {error}") from error
 
-    def command_all(self, calls: Sequence[tuple[ServerName, str, Sequence[Any]]]) -> list[Any]:
+    def command_all(
+        self, calls: Sequence[tuple[ServerName, str, Sequence[Any]]], *, timeout_s: float | None = None
+    ) -> list[Any]:
         """Several commands at the same time; a result or an HBaseIOException for each."""
 
         def one(call: tuple[ServerName, str, Sequence[Any]]) -> Any:
             server, name, arguments = call
             try:
-                return self.command(server, name, *arguments)
+                return self.command(server, name, *arguments, timeout_s=timeout_s)
             except HBaseIOException as error:
                 return error
 
@@ -183,7 +186,7 @@ class Servers:
     def ask_all(self) -> dict[ServerName, ServerReport]:
         """A fresh report of every server that answers. They obey no older master from then on."""
         servers = self.all()
-        answers = self.command_all([(server, "report", ()) for server in servers])
+        answers = self.command_all([(server, "report", ()) for server in servers], timeout_s=REPORT_TIMEOUT_S)
         for server, answer in zip(servers, answers, strict=True):
             if isinstance(answer, ServerReport):
                 if server not in self.reports:

@@ -21,6 +21,7 @@ import msgpack
 
 from hyperbase.common.config import StoreConfig
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
+from hyperbase.common.errors import MasterNotRunningException, StoreFailedException
 from hyperbase.common.model import Delete, Mutation, Put, Result, Scan
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.common.server_name import ServerName
@@ -52,12 +53,27 @@ class StoredProcedure(NamedTuple):
 
 
 class MasterStore:
-    """See the module. Thread-safe."""
+    """See the module. Thread-safe.
+
+    Args:
+        check_owner: raises while this master may not act, or for ever.
+        confirm: returns once it is certain that this master was active until now; raises
+            MasterNotRunningException.
+        on_failure: told that the log takes nothing any more, and why.
+    """
 
     def __init__(
-        self, fs: FileSystem, server: ServerName, config: StoreConfig, check_owner: Callable[[], None]
+        self,
+        fs: FileSystem,
+        server: ServerName,
+        config: StoreConfig,
+        check_owner: Callable[[], None],
+        confirm: Callable[[], None],
+        on_failure: Callable[[str], None],
     ) -> None:
         self._fs = fs
+        self._confirm = confirm
+        self._on_failure = on_failure
         self._directory = f"{LOGS}/{server}"
         fs.make_directory(self._directory)
         self._lock = fs.lock(f"{self._directory}/{LOCK}")
@@ -72,19 +88,25 @@ class MasterStore:
         self._region = self._open()
 
     def _open(self) -> Region:
-        """Fence the logs of earlier masters, replay them, serve."""
+        """Fence the logs of earlier masters, replay them, serve.
+
+        One that was stopped in the middle and replaced must not do that to its successor's.
+        """
         fs, engine = self._fs, self._engine
         before = [name for name in fs.list(LOGS) if f"{LOGS}/{name}" != self._directory]
         for name in before:
             if not name.endswith(FENCED):
+                self._confirm()
                 fs.fence_log(f"{LOGS}/{name}", f"{LOGS}/{name}{FENCED}")
         fenced = sorted({name.removesuffix(FENCED) + FENCED for name in before})
+        self._confirm()
         region = engine.open_region(REGION, DESCRIPTOR, DIRECTORY, serve=False)
         for name in fenced:
             engine.replay_log([region], directory=f"{LOGS}/{name}", seal=True)
         engine.start()
         engine.serve_region(region)
         for name in fenced:
+            self._confirm()
             fs.delete_tree(f"{LOGS}/{name}")
         return region
 
@@ -135,7 +157,14 @@ class MasterStore:
         self._lock.release()
 
     def _write(self, mutation: Mutation) -> None:
-        mutate_rows(self._region, [mutation]).wait()
+        """First the effect, then the check: what a master writes that was replaced is read by nobody."""
+        try:
+            mutate_rows(self._region, [mutation]).wait()
+        except StoreFailedException as error:
+            # It may be in the log or not: the next master finds out, and whoever asked shall ask that one.
+            self._on_failure(f"its log failed: {error}")
+            raise MasterNotRunningException(f"this master's log failed: {error}") from error
+        self._confirm()
 
     def _rows(self, prefix: bytes) -> Iterator[Result]:
         scanner = self._region.open_scanner(Scan(prefix, bytes([prefix[0] + 1])))

@@ -57,14 +57,14 @@ class TableProcedure(Procedure):
         """Nothing names these regions any more."""
         self.core.dead.recovered(infos)
         for info in infos:
-            self.core.fs.delete_tree(region_directory(info))
+            self.core.delete_directory(region_directory(info))
 
     def delete_other_directories(self) -> None:
         """Only regions that are there need their directories: merged ones have some, and no row."""
         kept = {region_directory(node.info) for node in self.nodes()}
         for path in regions_of_table(self.core.fs, self.table):
             if path not in kept:
-                self.core.fs.delete_tree(path)
+                self.core.delete_directory(path)
 
 
 class CreateTable(TableProcedure):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from hyperbase.cli.console import CommandError, ExitCode, say
 from hyperbase.common.errors import HBaseIOException
 from hyperbase.common.inconsistency import Inconsistency
+
+_CANNOT = (HBaseIOException, OSError, ValueError, ImportError)  # look at it: not there, in use, damaged
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,7 +61,7 @@ def run_hbck(args: argparse.Namespace) -> ExitCode:
 
 
 def _is_url(target: str) -> bool:
-    return "://" in target and not target.startswith("file://")
+    return target.startswith(("zk://", "hyperbase://"))
 
 
 def _look(target: str, repair: bool) -> tuple[str, Sequence[Inconsistency]]:
@@ -77,15 +78,9 @@ def _look(target: str, repair: bool) -> tuple[str, Sequence[Inconsistency]]:
                 return target, connection.admin.hbck(repair)
         from master.hbck_offline import check_directory
 
-        return target, check_directory(_directory(target), repair)
-    except (HBaseIOException, OSError) as error:
+        return target, check_directory(target, repair)
+    except _CANNOT as error:
         raise CommandError(f"{target} could not be checked: {_words(error)}") from error
-
-
-def _directory(target: str) -> str:
-    from hyperbase.client.location import local_path
-
-    return os.fspath(local_path(target))
 
 
 def _words(error: Exception) -> str:
@@ -116,8 +111,8 @@ def _rebuild(target: str, as_json: bool) -> ExitCode:
     from master.hbck_offline import rebuild_directory
 
     try:
-        plan = rebuild_directory(_directory(target))
-    except (HBaseIOException, OSError) as error:
+        plan = rebuild_directory(target)
+    except _CANNOT as error:
         raise CommandError(f"hbase:meta of {target} could not be written anew: {_words(error)}") from error
     tables = {table.descriptor.name: len(table.regions) for table in plan.tables}
     if as_json:

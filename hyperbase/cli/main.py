@@ -1,7 +1,8 @@
 """The ``hyperbase`` command: finds the subcommand, and turns every error into one line and an exit code.
 
 Exit codes: 0 clean; 1 damage or a failure was found; 2 wrong usage or unreadable input; 3 some rows were
-rejected. Subcommands import the engine when they run, so ``hyperbase --help`` does not wait for it.
+rejected; 4 a cluster's server ended since others take over what it held. Subcommands import the engine when
+they run, so ``hyperbase --help`` does not wait for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from hyperbase.cli import (
+    cluster_commands,
     config_command,
     demo_command,
     export_command,
@@ -61,7 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hyperbase",
         description="A wide-column store with HBase's data model, in one directory.",
-        epilog="exit codes: 0 clean, 1 damage or failure found, 2 usage or unreadable input, 3 rows rejected",
+        epilog="exit codes: 0 clean, 1 damage or failure found, 2 usage or unreadable input, 3 rows "
+        "rejected, 4 a cluster's server lost what it held to others",
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -71,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     inspect_commands.add_parsers(subparsers)
     hbck_command.add_parser(subparsers)
     server_commands.add_parsers(subparsers)
+    cluster_commands.add_parser(subparsers)
     master_command.add_parsers(subparsers)
     region_server_command.add_parser(subparsers)
     config_command.add_parser(subparsers)

@@ -1,7 +1,10 @@
-"""The gate before a server's answers: its lease.
+"""The gate before a server's answers: its lease, and its log.
 
 Whatever a region server sends, it sends while its lease is held (ARCHITECTURE.md, "Liveness"). Before there
 is a lease, and while it is suspended, answers are kept. With a lost one the process ends without a word.
+
+So it does when its log has failed: what was being written may be in the log or not, who replays it decides.
+An error would be taken for the last word.
 Threads: any.
 """
 
@@ -19,10 +22,12 @@ class LeaseGate:
 
     Args:
         end: ends the process at once; told why.
+        log_problem: why the server's log takes nothing any more; empty while it does.
     """
 
-    def __init__(self, end: Callable[[str], NoReturn]) -> None:
+    def __init__(self, end: Callable[[str], NoReturn], log_problem: Callable[[], str] = str) -> None:
         self._end = end
+        self._log_problem = log_problem
         self._lease: Lease | None = None
         self._stopping = False
 
@@ -37,6 +42,11 @@ class LeaseGate:
 
     def __call__(self) -> bool:
         """Whether answers may leave at this moment."""
+        problem = self._log_problem()
+        if problem:
+            if not self._stopping:
+                self._end(problem)
+            return False
         try:
             self.check_owner()
         except LeaseSuspendedException:

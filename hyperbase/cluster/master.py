@@ -147,7 +147,7 @@ class Master:
             session, self.location.root, writer=f"master:{self.name.port}", tick_s=config.zookeeper_tick_s
         )
         coordination.prepare()
-        self._root = SharedRoot.join(config.data_dir, cluster_id, coordination.servers)
+        self._root = SharedRoot.join(config.data_dir, cluster_id, self.location, coordination.servers)
         self._registry = ClusterRegistry(coordination)
 
     def _serve(self) -> None:

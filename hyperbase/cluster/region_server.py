@@ -12,6 +12,7 @@ elsewhere.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import threading
@@ -47,6 +48,7 @@ from regionserver.server.region_commands import RegionCommands
 from regionserver.server.region_service import priority_of
 from regionserver.server.served_tables import ServedTable
 from regionserver.server.serving import Serving
+from regionserver.storage.filesystem import FileSystem
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ class RegionServer:
         self.address: tuple[str, int] = (config.bind, config.port)
         self.info_port = config.info_port
         self.rpc = RpcServer(RpcLimits.of(config), f"hyperbase {hyperbase.__version__}", priority_of)
-        self.gate = LeaseGate(end)
+        self.gate = LeaseGate(end, self._log_problem)
         self.rpc.gate = self.gate
         self._request_stop = request_stop
         self._end = end
@@ -141,19 +143,31 @@ class RegionServer:
 
     def _join(self) -> None:
         """In a thread: everything that waits for others or for the disk."""
-        config, name = self.config, self.name
+        config = self.config
         self._session = session = connected(config, self.location, self._stopping)
         self._coordination = coordination = ZooKeeperCoordination(
             session,
             self.location.root,
-            writer=f"regionserver:{name.port}",
+            writer=f"regionserver:{self.name.port}",
             tick_s=config.zookeeper_tick_s,
         )
         cluster_id = self._wait_for_cluster(coordination)
         self._registry = ClusterRegistry(coordination)
-        self._root = SharedRoot.join(config.data_dir, cluster_id, coordination.servers)
-        fs = self._root.fs
-        self._log = OwnLog(fs, name)
+        self._root = SharedRoot.join(config.data_dir, cluster_id, self.location, coordination.servers)
+        try:
+            self._begin_log(self._root.fs)
+        except HBaseIOException:
+            raise
+        except OSError as error:
+            raise HBaseIOException(
+                error.errno or errno.EIO,
+                f"no log can be begun in {config.data_dir}: {error.strerror or error}",
+            ) from error
+
+    def _begin_log(self, fs: FileSystem) -> None:
+        """The engine with a log of its own, before anybody knows of this server."""
+        config = self.config
+        self._log = OwnLog(fs, self.name)
         self._engine = Engine(
             fs,
             config.store,
@@ -236,17 +250,22 @@ class RegionServer:
 
     async def _watch_over(self) -> None:
         """A server whose log failed, or was set aside, acknowledges nothing any more: others recover it."""
-        assert self._engine is not None
-        wal = self._engine.wal
-        assert wal is not None
         while True:
             await asyncio.sleep(_LOOK_AGAIN_S)
             if self._lease is not None and self._lease.lost:
                 self._end(self._lease.lost)
-            if wal.failed is not None:
-                self._end(f"its log failed: {wal.failed}")
-            if wal.taken:
-                self._end("its log directory was set aside")
+            problem = self._log_problem()
+            if problem:
+                self._end(problem)
+
+    def _log_problem(self) -> str:
+        """Why the log takes nothing any more; empty while it does."""
+        wal = self._engine.wal if self._engine is not None else None
+        if wal is None:
+            return ""
+        if wal.failed is not None:
+            return f"its log failed: {wal.failed}"
+        return "its log directory was set aside" if wal.taken else ""
 
     def _status(self) -> tuple[Mapping[str, Any], bool]:
         state = self.gate.state

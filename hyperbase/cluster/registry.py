@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from hyperbase.common.coordination import registry_answer
 from hyperbase.common.errors import IllegalArgumentException, PleaseHoldException
 from hyperbase.common.region_info import RegionState
 from hyperbase.common.rpc.call import Call
@@ -46,24 +47,10 @@ class ClusterRegistry:
 
     def registry(self, call: Call, arguments: Any) -> Any:
         """REGISTRY: where hbase:meta and the master are."""
-        return self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        """What REGISTRY answers; ``master`` is empty while there is none: regions are served all the same.
-
-        Raises:
-            PleaseHoldException: hbase:meta is not served.
-        """
-        facts = self._known()
-        return {
-            "cluster_id": facts.cluster_id,
-            "master": str(facts.master or ""),
-            "meta": str(self.meta_location()),
-            "servers": [str(server) for server in facts.servers],
-        }
+        return registry_answer(self)
 
     def cluster_id(self) -> str:
-        """The store's identity."""
+        """The store's identity. Raises PleaseHoldException before ZooKeeper has said anything."""
         return self._known().cluster_id
 
     def servers(self) -> list[ServerName]:

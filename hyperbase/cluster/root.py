@@ -3,6 +3,7 @@
 ``<root>/LOCK``                 a shared lock of every process; an embedded store wants it alone: it stays out
 ``<root>/hyperbase.json``       the cluster's identity; the first master makes it
 ``<root>/HOST``                 the boot id of the machine whose processes use it, text
+``<root>/ZOOKEEPER``            the URL of the cluster whose processes use it, text
 ``<root>/WALs/<server>/``       a server's log; LOCK in it is held with flock for the server's life
 
 A local directory belongs to one machine at a time: locks tell who is alive there, and tell other machines
@@ -16,11 +17,13 @@ import json
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
-from hyperbase.common.errors import StoreFormatException
+from hyperbase.common.errors import StoreFormatException, StoreLockedException
 from hyperbase.common.process.life import ServerStartError
 from hyperbase.common.server_name import ServerName
+from hyperbase.common.zookeeper.location import ZooKeeperLocation
 from regionserver.region.engine import ARCHIVE_DIRECTORY, WAL_DIRECTORY
 from regionserver.storage.filesystem import FileSystem, Lock
 from regionserver.storage.local_filesystem import LocalFileSystem
@@ -28,7 +31,9 @@ from regionserver.storage.wal_reader import list_segments
 
 logger = logging.getLogger(__name__)
 
-LOCK_FILE, IDENTITY_FILE, HOST_FILE = "LOCK", "hyperbase.json", "HOST"
+LOCK_FILE, IDENTITY_FILE, HOST_FILE, ZOOKEEPER_FILE = "LOCK", "hyperbase.json", "HOST", "ZOOKEEPER"
+LOCK_WAIT_S = 3.0  # for processes that begin at the same moment
+_LOCK_AGAIN_S = 0.02
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "fuse.glusterfs"})
 _MOUNTS = "/proc/self/mountinfo"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -38,7 +43,7 @@ def make_root(directory: str) -> LocalFileSystem:
     """The root as a master finds or makes it: a directory with a lock to share.
 
     Raises:
-        ServerStartError: it cannot be made, is on a network, or was not closed by a store in one process.
+        ServerStartError: it cannot be made, or is on a network.
     """
     try:
         os.makedirs(directory, exist_ok=True)
@@ -47,13 +52,7 @@ def make_root(directory: str) -> LocalFileSystem:
     except OSError as error:
         raise ServerStartError(f"the root {directory} cannot be made: {error.strerror}") from error
     refuse_network_file_system(directory)
-    fs = LocalFileSystem(directory)
-    if list_segments(fs, WAL_DIRECTORY):
-        raise ServerStartError(
-            f"{directory} has the log of a store in one process, which was not closed: open it there and "
-            "close it (hyperbase start, then hyperbase stop), then start the cluster"
-        )
-    return fs
+    return LocalFileSystem(directory)
 
 
 class SharedRoot:
@@ -65,12 +64,17 @@ class SharedRoot:
 
     @classmethod
     def join(
-        cls, directory: str, cluster_id: str, registered: Callable[[], Sequence[ServerName]]
+        cls,
+        directory: str,
+        cluster_id: str,
+        zookeeper: ZooKeeperLocation,
+        registered: Callable[[], Sequence[ServerName]],
     ) -> SharedRoot:
         """Check the root and hold it.
 
         Args:
             cluster_id: ZooKeeper's.
+            zookeeper: where the cluster is.
             registered: the servers that are alive, asked when another machine used the root last.
 
         Raises:
@@ -81,12 +85,11 @@ class SharedRoot:
             raise ServerStartError(f"{directory} is no directory: it must be the root that the master uses")
         refuse_network_file_system(directory)
         fs = LocalFileSystem(directory)
-        try:
-            lock = fs.lock(LOCK_FILE, shared=True)
-        except FileNotFoundError:
+        if not fs.exists(LOCK_FILE):
             raise ServerStartError(
                 f"{directory} is not the root of a cluster: it has no {LOCK_FILE}. Give the master's"
-            ) from None
+            )
+        lock = _hold(fs, directory, zookeeper)
         try:
             _check_identity(fs, directory, cluster_id)
             claim_host(directory, registered)
@@ -126,6 +129,44 @@ class OwnLog:
     def release(self) -> None:
         """The server writes nothing any more."""
         self._lock.release()
+
+
+def _hold(fs: LocalFileSystem, directory: str, zookeeper: ZooKeeperLocation) -> Lock:
+    """The shared lock, once the root is known to be used by this cluster's processes only.
+
+    Whoever can have the lock alone is the first: nobody else uses the root, and its cluster is noted.
+
+    Raises:
+        ServerStartError: processes of another cluster use it.
+        StoreLockedException: a store in one process has it open.
+    """
+    path = os.path.join(directory, ZOOKEEPER_FILE)
+    end = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            alone = fs.lock(LOCK_FILE)
+        except StoreLockedException:
+            alone = None
+        if alone is not None:
+            try:
+                _replace(path, f"{zookeeper}\n".encode())
+            finally:
+                alone.release()
+        try:
+            lock = fs.lock(LOCK_FILE, shared=True)
+        except StoreLockedException:  # by another process that begins, or by a store in one process
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_LOCK_AGAIN_S)
+            continue
+        theirs = _text_of(path)
+        if theirs == str(zookeeper):
+            return lock
+        lock.release()
+        raise ServerStartError(
+            f"{directory} is in use by the processes of {theirs}: two clusters must not share a root, and "
+            f"the processes of one name it in the same words ({zookeeper} was given)"
+        )
 
 
 def _check_identity(fs: FileSystem, directory: str, cluster_id: str) -> None:

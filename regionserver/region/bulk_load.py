@@ -20,7 +20,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from hyperbase.common.errors import NotServingRegionException, ReadOnlyException
+from hyperbase.common.errors import (
+    LeaseSuspendedException,
+    NotServingRegionException,
+    ReadOnlyException,
+)
 from regionserver.region.flush import discard_output, new_file_path
 from regionserver.region.manifest import FileEntry, commit_manifest, next_manifest, released_files
 from regionserver.region.markers import BULK, note_event
@@ -34,6 +38,7 @@ logger = logging.getLogger(__name__)
 CellSource = Callable[[int, int], Iterable[pa.RecordBatch]]
 
 Written = list[tuple[bytes, str, StoreFileInfo]]
+_SUSPENDED_PAUSE_S = 0.1
 
 
 def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, CellSource]) -> int:
@@ -46,13 +51,12 @@ def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, Cel
     Raises:
         NotServingRegionException: the region closed meanwhile. Nothing was loaded.
         WrongRowIOException: rows of another region. OSError: the disk failed or is full. Nothing was loaded.
-        LeaseSuspendedException: the server may be the owner no more. Nothing was loaded.
+        LeaseSuspendedException: the server stopped before it was the owner again. Nothing was loaded.
     """
     wal = region.services.wal
     if wal is None:
         raise ReadOnlyException("the store was opened read-only")
     started = time.monotonic()
-    region.services.check_owner()
     region.services.admit(region)
     keys = [(row, 0, (), None, 0) for row in rows]  # as ``stamp`` takes rows
     with region.lock:
@@ -71,7 +75,7 @@ def bulk_load(region: Region, rows: Sequence[bytes], sources: Mapping[bytes, Cel
         ]
         wal.sync(position)
         if written:
-            _attach(region, written, sequence_id, stamp, paths)
+            _attach_as_owner(region, written, sequence_id, stamp, paths)
     except BaseException as error:
         for path in paths:
             discard_output(region, path)
@@ -113,6 +117,19 @@ def _write(
         if writer is not None:
             writer.abort()
         raise
+
+
+def _attach_as_owner(
+    region: Region, written: Written, sequence_id: int, stamp: int, unnamed: list[str]
+) -> None:
+    """As ``_attach``; while the server cannot prove that it is the owner, whoever loads waits."""
+    while True:
+        try:
+            return _attach(region, written, sequence_id, stamp, unnamed)
+        except LeaseSuspendedException:
+            if region.services.closed:
+                raise
+        time.sleep(_SUSPENDED_PAUSE_S)
 
 
 def _attach(region: Region, written: Written, sequence_id: int, stamp: int, unnamed: list[str]) -> None:

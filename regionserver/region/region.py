@@ -85,6 +85,7 @@ class RegionServices(Protocol):
     config: StoreConfig
     deletes_files: bool  # False: somebody else deletes what manifests list as released
     check_owner: Callable[[], None]  # raises while nothing may be committed
+    closed: bool
 
     @property
     def observers(self) -> Sequence[RegionObserver]:

@@ -7,7 +7,7 @@ upload is refused with NotServingRegionException before any of its slice is load
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -66,6 +66,8 @@ class ServedTable:
         """All of the rows have their regions here."""
         left = keys
         for region in self._regions():
+            if not len(left):
+                return
             info = region.info
             here = pc.greater_equal(left, pa.scalar(info.start_key, left.type))
             if info.end_key:
@@ -76,11 +78,20 @@ class ServedTable:
 
     def region_of(self, row: bytes) -> Region:
         """The open region of a row."""
+        return self._finder()(row)
+
+    def _finder(self) -> Callable[[bytes], Region]:
+        """``region_of`` for many rows: in the regions that are open now."""
         regions = self._regions()
-        place = bisect_right(regions, row, key=lambda region: region.info.start_key) - 1
-        if place < 0 or not regions[place].info.contains(row):
-            raise self._elsewhere(f"the region of row {row[:64]!r} of {self._table}")
-        return regions[place]
+        starts = [region.info.start_key for region in regions]
+
+        def find(row: bytes) -> Region:
+            place = bisect_right(starts, row) - 1
+            if place < 0 or not regions[place].info.contains(row):
+                raise self._elsewhere(f"the region of row {row[:64]!r} of {self._table}")
+            return regions[place]
+
+        return find
 
     def moved(self, region: Region, error: NotServingRegionException) -> None:
         """The client has to find it."""
@@ -93,8 +104,9 @@ class ServedTable:
     def put_rows(self, rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]], timestamp: int | None) -> None:
         """Through the log, one group for each region."""
         groups: dict[Region, list[LoweredRow]] = {}
+        find = self._finder()
         for row, data in rows:
-            region = self.region_of(row)
+            region = find(row)
             groups.setdefault(region, []).append(region.lowering.dict_row(row, data, timestamp))
         for commit in list(_submitted(groups)):
             commit.wait()
@@ -102,8 +114,9 @@ class ServedTable:
     def put_all(self, puts: Sequence[Put]) -> None:
         """Through the log, each with its own timestamp."""
         groups: dict[Region, list[Put]] = {}
+        find = self._finder()
         for put in puts:
-            groups.setdefault(self.region_of(put.row), []).append(put)
+            groups.setdefault(find(put.row), []).append(put)
         for region, group in groups.items():
             for outcome in run_actions(region, group, [None] * len(group)):
                 if isinstance(outcome, Exception):

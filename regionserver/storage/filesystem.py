@@ -5,13 +5,32 @@ Paths are "/"-separated text relative to the store's root, without empty, "." or
 Data files are immutable: they are written under a temporary name (``.tmp-…``, never listed) and get
 their name when complete and synced. Logs alone grow in place. Names are taken, never replaced:
 ``create_if_absent`` is the one verb that decides who was first, and it exists on every backend
-(local link, HDFS rename without overwrite, S3 ``If-None-Match``).
+(local link, HDFS rename without overwrite, S3 ``If-None-Match``). Nothing is renamed but inside a verb.
+
+=================  ==========================  ===================================================
+verb               atomic                      when it returned
+=================  ==========================  ===================================================
+create_if_absent   yes, one of all that race   durable, and there for everybody
+FileWriter.commit  yes                         durable, and there for everybody
+open_log           yes, one of all that race   durable and empty
+LogFile.sync       no: a crash may leave part  durable
+archive            no: both names for a while  durable
+fence_log          no, but may be repeated     durable
+make_directory     no: parents first           durable
+list, exists, size yes                         what others made and deleted counts at once
+delete, …_tree     no: file by file            gone; a crash may bring it back
+=================  ==========================  ===================================================
+
+Any number of processes read, create and list at one time; a log is written by the process that opened it;
+deleting is the janitor's. Only ``fence_log`` and ``sync_file`` take something from a process that lives.
 
 Errors: an ``OSError`` of the operating system passes unchanged (``FileNotFoundError``,
-``FileExistsError``, ``ENOSPC``, ``EIO`` …); the caller knows what it was doing and translates.
-``ReadOnlyException`` refuses every mutation of a read-only file system, ``StoreLockedException``
-names the process that holds a lock. After any error the verb may or may not have happened, except
-that a name never shows incomplete contents.
+``FileExistsError``, ``ENOSPC``, ``EIO`` …), and other backends raise the same; the caller knows what it was
+doing and translates. ``ReadOnlyException`` refuses every mutation of a read-only file system,
+``StoreLockedException`` names the process that holds a lock. After any error the verb may or may not have
+happened, except that a name never shows incomplete contents.
+
+What a backend promises beyond that, and what it costs: its module, and docs/storage.md.
 """
 
 from __future__ import annotations
@@ -22,7 +41,7 @@ TEMPORARY_PREFIX = ".tmp-"
 
 
 class RandomAccessFile(Protocol):
-    """An open immutable file; any number of threads may read. Stays readable after its name is deleted."""
+    """An open file; any number of threads may read. Stays readable after this process deletes its name."""
 
     @property
     def size(self) -> int:
@@ -99,20 +118,29 @@ class FileSystem(Protocol):
         """Return a whole small file. ``FileNotFoundError`` when missing."""
 
     def open_reader(self, path: str) -> RandomAccessFile:
-        """Open a file for reads at any offset. ``FileNotFoundError`` when missing."""
+        """Open a file for reads at any offset. ``FileNotFoundError`` when missing.
+
+        Of a log that grows it shows what was synced when it was opened, or more. Where that cannot be had
+        before the log is closed or recovered (HDFS), ``BlockingIOError`` says so; ``read`` likewise.
+        """
 
     def open_writer(self, path: str) -> FileWriter:
         """Start a new immutable file; nothing is visible at ``path`` before ``commit``."""
 
     def open_log(self, path: str, preallocate_bytes: int) -> LogFile:
-        """Create a log exclusively and durably, zero-filled to ``preallocate_bytes``.
+        """Create a log exclusively and durably, zero-filled to ``preallocate_bytes`` if that reserves space.
 
-        Never creates its directory: a directory that recovery renamed aside must stay away.
+        Never creates its directory: a directory that recovery renamed aside must stay away. That was made
+        by ``make_directory`` or by a ``lock`` in it.
         ``FileExistsError``, ``FileNotFoundError``; ``ENOSPC`` when the space cannot be reserved.
         """
 
     def sync_file(self, path: str) -> None:
-        """Make durable whatever a process that is gone left unsynced in ``path``."""
+        """Make durable whatever a process that is gone left unsynced in ``path``, before that is read.
+
+        Should its writer live after all, it can add nothing more (HDFS, S3; on one machine a lock or a lease
+        has to see to that). ``FileNotFoundError`` when missing.
+        """
 
     def make_directory(self, path: str) -> None:
         """Make a directory and its missing parents, durably; an existing one is fine."""
@@ -127,7 +155,11 @@ class FileSystem(Protocol):
         """Return a file's bytes. ``FileNotFoundError`` when missing."""
 
     def delete(self, path: str) -> None:
-        """Remove a file; a missing one is fine. Not durable: after a crash it may be back."""
+        """Remove a file; a missing one is fine. Not durable: after a crash it may be back.
+
+        Readers of this process keep it. Those of other processes do on a local disk only: before it
+        deletes there, a janitor has to know that nobody reads.
+        """
 
     def delete_tree(self, path: str) -> None:
         """Remove a directory with all it holds; missing is fine. Not durable, as ``delete``."""
@@ -141,12 +173,14 @@ class FileSystem(Protocol):
     def fence_log(self, directory: str, aside: str) -> bool:
         """Move a dead writer's log directory to ``aside``, durably, so that it can begin no new segment.
 
-        True: the writer is stopped for good, and what ``aside`` holds no longer changes. False: that is not
-        proved (the writer holds ``<directory>/LOCK``, or that file is missing). It may still add to the
+        True: the writer is stopped for good, and what ``aside`` holds no longer changes. HDFS and S3 stop it
+        themselves; on one machine a free lock on ``<directory>/LOCK`` proves it dead. False, on one machine
+        only: that is not proved (the writer holds LOCK, or the file is missing). It may still add to the
         segment it has open, so read only when it can no longer acknowledge anything; or ask again.
 
         May be repeated: ``aside`` is there already, or neither is (True: nothing was ever written).
         ``ValueError``: ``aside`` must be beside ``directory``. ``FileExistsError``: both hold files.
+        After any other ``OSError`` it is to be repeated.
         Writers make directory, LOCK and first segment before others can learn their name, and never again.
         """
 
@@ -159,8 +193,9 @@ class FileSystem(Protocol):
     def lock(self, path: str, shared: bool = False) -> Lock:
         """Take a lock at once or raise ``StoreLockedException``, which names the owner's pid and the path.
 
-        An exclusive lock creates the file when missing and writes the pid into it. A shared one writes
-        nothing and needs the file: ``FileNotFoundError``.
+        An exclusive lock creates the file and its directory when missing and writes the pid into it. A shared
+        one writes nothing and needs the file: ``FileNotFoundError``. HDFS and S3 know no lock that ends with
+        its process: theirs makes the file and excludes nobody; fences, leases and epochs do the work.
         """
 
 

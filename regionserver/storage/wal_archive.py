@@ -17,17 +17,26 @@ def archive_segment(fs: FileSystem, segment: ClosedSegment, archive: str, now_ms
         OSError: it is still where it was, or already in the archive.
     """
     target = f"{archive}/{archived_name(segment.number, now_ms)}"
+    move_segment(fs, segment.path, target)
+    return target
+
+
+def move_segment(fs: FileSystem, path: str, target: str) -> None:
+    """Move a closed segment together with its seal.
+
+    Raises:
+        OSError: as ``FileSystem.archive``.
+    """
     try:
-        seal = fs.read(segment.path + SEALED_SUFFIX)
+        seal = fs.read(path + SEALED_SUFFIX)
     except FileNotFoundError:
         seal = None
     if seal is not None:
         # The copy first: at no moment may a reader find the segment without the seal that ends it.
         fs.create_if_absent(target + SEALED_SUFFIX, seal)
-    fs.archive(segment.path, target)
+    fs.archive(path, target)
     if seal is not None:
-        fs.delete(segment.path + SEALED_SUFFIX)
-    return target
+        fs.delete(path + SEALED_SUFFIX)
 
 
 def clean_archive(fs: FileSystem, archive: str, ttl_s: float, limit_bytes: int, now_s: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -288,6 +289,24 @@ def test_a_server_whose_log_was_set_aside_ends(master: SmallMaster, start: Start
             master.command(server.name, "roll_wal")
     assert server.wait() == 4
     assert "its log directory was set aside" in server.log
+
+
+def test_a_server_whose_log_fails_says_nothing_and_ends(master: SmallMaster, start: Start) -> None:
+    """What it was asked to write may be in its log or not: who replays that decides; no client gives up."""
+    server = start()
+    master.open(server.name, [REGION], TABLE)
+    with WireClient(server.port) as client:
+        put(client, REGION, b"a")
+        _, most = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, most))
+        with pytest.raises(ConnectionLostException):
+            put(client, REGION, b"b")
+    assert server.wait() == 4
+    log = master.recover(server.name)
+    heir = start()
+    assert isinstance(master.open(heir.name, [REGION], TABLE, (log,))[0], int)
+    with WireClient(heir.port) as client:
+        assert client.call(Method.ROW, REGION.id16, b"a")
 
 
 def test_what_keeps_a_server_from_starting_is_said_in_one_line(

@@ -8,6 +8,8 @@ import pytest
 
 from hyperbase import Connection
 from tests.support.aio_backend import aio_connection
+from tests.support.cluster import Cluster
+from tests.support.cluster_contract import SETTINGS, cluster_connection, empty
 from tests.support.engine import Bench, Clock, memory_connection
 from tests.support.served import served_connection
 
@@ -19,14 +21,38 @@ def clock() -> Clock:
 
 
 OPENERS = {"embedded": memory_connection, "server": served_connection, "asyncio": aio_connection}
+CLUSTER = "cluster"
 
 
-@pytest.fixture(scope="module", params=list(OPENERS))
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three region servers and a master, for all tests."""
+    directory = tmp_path_factory.mktemp("cluster")
+    with Cluster(directory, masters=1, region_servers=3, settings=SETTINGS) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=[*OPENERS, CLUSTER])
 def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connection]:
     """A store for a module's tests; each test makes tables of its own."""
-    opened = OPENERS[request.param](clock=clock)
+    if request.param == CLUSTER:
+        opened = cluster_connection(request.getfixturevalue("cluster"))
+    else:
+        opened = OPENERS[request.param](clock=clock)
     yield opened
+    if request.param == CLUSTER:
+        empty(opened)
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def _only_where_the_clock_can_be_moved(request: pytest.FixtureRequest) -> None:
+    """Processes of a cluster have clocks of their own."""
+    item = request.node
+    chosen = getattr(item, "callspec", None)
+    if chosen is not None and chosen.params.get("connection") == CLUSTER and "clock" in item.fixturenames:
+        if "clock" in item.function.__code__.co_varnames:
+            pytest.skip("moves the clock")
 
 
 @pytest.fixture

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from hyperbase import Connection
 from hyperbase.common.catalog import region_directory
 from hyperbase.common.descriptors import ColumnFamilyDescriptor, TableDescriptor
-from hyperbase.common.errors import HBaseIOException
+from hyperbase.common.errors import ConnectionLostException, HBaseIOException, MasterNotRunningException
 from hyperbase.common.region_info import META_REGION, RegionState
 from hyperbase.common.wire.command_codec import NO_ORDER
+from hyperbase.embedded.backend import EmbeddedBackend
+from hyperbase.embedded.store import EmbeddedStore
 from master import procedures, region_procedures, server_crash, table_procedures
 from master.janitor import Janitor
 from master.procedures import Procedure
@@ -309,6 +313,51 @@ def _owners_of(world: World, row: bytes) -> list[RegionServer]:
     ]
 
 
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("point", ["", "server_crash.seal.after", "server_crash.assign.before"])
+def test_a_store_in_one_process_becomes_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, closed: bool, point: str
+) -> None:
+    """What it had in its log only is served, a disabled table's too."""
+    world = World(monkeypatch, server_count=0)
+    store = EmbeddedStore(world.fs, world.config, background=False)
+    connection = Connection(lambda: EmbeddedBackend(store, store.close))
+    for name in ("t", "off"):
+        connection.admin.create_table(TableDescriptor(name, [FAMILY]), splits=KEYS)
+        table = connection.table(name)
+        for row, value in ROWS.items():
+            table.put(row, {b"f:q": value})
+    connection.admin.flush("t")
+    connection.table("t").put(b"a00", {b"f:q": b"newer"})
+    connection.admin.disable_table("off")
+    if closed:
+        connection.close()
+    else:
+        store.crash()
+        EmbeddedStore(world.fs, world.config, background=False).crash()  # what it replayed is sealed now
+    for number in range(3):
+        RegionServer(world, number + 1)
+    if point:
+
+        def die() -> None:
+            assert world.coordination is not None
+            world.coordination.held = False
+            raise Killed
+
+        passed = at_point(monkeypatch, point, die)
+        with contextlib.suppress(HBaseIOException):
+            world.start_master()
+        wait_for(passed.is_set, point)
+    world.start_master()
+    settled(world)
+    assert {row: world.get("t", row) for row in ROWS} == {**ROWS, b"a00": b"newer"}
+    assert not backend(world).is_table_enabled("off")
+    backend(world).enable_table("off")
+    assert {row: world.get("off", row) for row in ROWS} == ROWS
+    world.close()
+
+
 def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:
     world = prepared(CHANGES["move"])
     old = world.master
@@ -323,4 +372,82 @@ def test_a_replaced_master_commands_nothing(prepared: Prepared) -> None:
     assert told
     assert all(server.epoch == world.epoch for server in world.alive())
     assert all(order != NO_ORDER for server in world.alive() for order in server.orders.values())
+    old.abandon()
+
+
+def test_the_server_of_meta_dies_while_a_master_starts(prepared: Prepared) -> None:
+    """Its regions are known only when hbase:meta was read: its log is kept for them."""
+    world = prepared(CHANGES["server crash"])
+    (owner,) = world.owners(META_REGION.id16)
+    assert {region.info.table for region in owner.engine.regions.values()} == {"t", META_REGION.table}
+    world.kill_master()
+
+    def die(command: str) -> HBaseIOException:
+        """It answers nothing, and its znode goes when the new master waits for it already."""
+        if command == "open_regions":
+            owner.kill()
+        return ConnectionLostException("no answer")
+
+    owner.refuse = die
+    world.start_master()
+    settled(world)
+    rows_are_there(world)
+
+
+def test_a_master_whose_log_fails_gives_way(prepared: Prepared) -> None:
+    """Nobody knows whether what it was writing is in the log: whoever asked shall ask the next master."""
+    world = prepared(CHANGES["split"])
+    master = world.master
+    assert master is not None
+    told: list[str] = []
+    master.core.store._on_failure = told.append
+    wal = master.core.store._engine.wal
+    assert wal is not None
+    wal._poison(OSError(errno.ENOSPC, "no space left"))
+    with pytest.raises(MasterNotRunningException, match="no space left"):
+        backend(world).split(names(world)[0], b"c")
+    assert told
+    world.start_master()
+    backend(world).split(names(world)[0], b"c")
+    settled(world)
+    regions(4)(world)
+
+
+def test_a_replaced_master_removes_no_directory_that_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, prepared: Prepared
+) -> None:
+    """It was stopped in the middle of its janitor's work, and its successor has split a region meanwhile."""
+    world = prepared(CHANGES["split"])
+    old = world.master
+    assert old is not None
+    monkeypatch.setattr(old, "_clean", lambda: None)
+
+    def be_replaced(*_: object) -> int:
+        assert world.coordination is not None
+        world.coordination.held = False
+        world.master = world.coordination = None
+        world.start_master()
+        backend(world).split(names(world)[0], b"c")
+        return 0
+
+    janitor = Janitor(old.core)
+    monkeypatch.setattr(janitor, "_forget_parents", be_replaced)
+    with pytest.raises(MasterNotRunningException):
+        janitor.run()
+    settled(world)
+    regions(4)(world)
+    old.abandon()
+
+
+def test_what_a_replaced_master_writes_down_is_not_acknowledged(prepared: Prepared) -> None:
+    world = prepared(CHANGES["split"])
+    old, coordination = world.master, world.coordination
+    assert old is not None
+    assert coordination is not None
+    world.master = world.coordination = None
+    world.start_master()
+    coordination.held = False
+    with pytest.raises(MasterNotRunningException):
+        old.core.store.set_switch("balancer", False)
+    assert backend(world).switch("balancer", None)
     old.abandon()

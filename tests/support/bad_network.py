@@ -9,12 +9,16 @@ from contextlib import suppress
 
 
 class CuttingProxy:
-    """Passes bytes on; each piece may be the one at which its connection ends, whole or in the middle."""
+    """Passes bytes on; each piece may be the one at which its connection ends, whole or in the middle.
 
-    def __init__(self, port: int, seed: int, chance: float) -> None:
+    ``answers_only``: what the client sends always arrives whole.
+    """
+
+    def __init__(self, port: int, seed: int, chance: float, *, answers_only: bool = False) -> None:
         self._target = ("127.0.0.1", port)
         self._random = random.Random(seed)
         self._chance = chance
+        self._answers_only = answers_only
         self.cuts = 0
         self.calm = False
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -37,12 +41,13 @@ class CuttingProxy:
                 continue
             for source, sink in ((client, server), (server, client)):
                 source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                spared = self._answers_only and source is client
+                threading.Thread(target=self._pass_on, args=(source, sink, spared), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, spared: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
-                if not self.calm and self._random.random() < self._chance:
+                if not spared and not self.calm and self._random.random() < self._chance:
                     self.cuts += 1
                     sink.sendall(data[: self._random.randrange(len(data) + 1)])
                     break

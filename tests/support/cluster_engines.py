@@ -53,15 +53,18 @@ class ServerEngine:
         return region
 
     def set_log_aside(self, *, seal: bool = True) -> str:
-        """What the master does with a dead server's log: another name, and an end for good."""
+        """The server dies; see ``set_log_aside``."""
         self.engine.abandon()
-        aside = f"{self.log}-splitting"
-        for name in self.fs.list(self.log):
-            self.fs.archive(f"{self.log}/{name}", f"{aside}/{name}")
-        self.fs.delete_tree(self.log)
-        if seal:
-            list(LogRecovery(self.fs, aside, seal=True).records())
-        return aside
+        return set_log_aside(self.fs, self.log, seal=seal)
+
+
+def set_log_aside(fs: FileSystem, log: str, *, seal: bool = True) -> str:
+    """What the master does with a dead server's log: another name, and an end for good."""
+    aside = f"{log}-splitting"
+    fs.fence_log(log, aside)
+    if seal:
+        list(LogRecovery(fs, aside, seal=True).records())
+    return aside
 
 
 def put(region: Region, *rows: bytes, value: bytes = b"v") -> None:

@@ -6,6 +6,7 @@ and servers can be killed at any moment; whoever was killed does nothing more, a
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +204,9 @@ class FakeLink:
     def __init__(self, server: RegionServer) -> None:
         self._server = server
 
-    def command(self, order: Order, name: str, arguments: Sequence[Any]) -> Any:
+    def command(
+        self, order: Order, name: str, arguments: Sequence[Any], timeout_s: float | None = None
+    ) -> Any:
         return self._server.command(order, name, arguments)
 
     def scan_meta(self) -> list[Result]:
@@ -218,7 +221,7 @@ class Coordination:
 
     def __init__(self, world: World, epoch: int) -> None:
         self._world = world
-        self.session = SimpleNamespace(timeout_s=0.2)
+        self.session = SimpleNamespace(timeout_s=30.0)
         self.held = True
         self.master_lease = SimpleNamespace(czxid=epoch, wait=self._wait, check=lambda: self._wait(0))
 
@@ -244,7 +247,7 @@ class Coordination:
     def watch_servers(self, listener: Callable[[list[ServerName]], None]) -> Any:
         self._world.listeners.append(listener)
         listener(self._world.registered())
-        return SimpleNamespace(close=lambda: self._world.listeners.remove(listener))
+        return SimpleNamespace(close=lambda: None)
 
     def remove_znode_of(self, server: ServerName) -> RemovedServer:
         if server in self._world.registered():
@@ -270,7 +273,7 @@ class World:
     def __init__(self, monkeypatch: Any, server_count: int = 3, config: StoreConfig = CONFIG) -> None:
         self.fs = MemoryFileSystem()
         self.config = config
-        self.startcodes = iter(range(1000, 10**9))
+        self.startcodes = itertools.count(time.time_ns() // 1_000_000)  # the age of a server counts
         self.servers: dict[ServerName, RegionServer] = {}
         self.listeners: list[Callable[[list[ServerName]], None]] = []
         self.meta_place: MetaLocation | None = None

@@ -23,6 +23,7 @@ class WireClient:
         port: int,
         client_id: bytes = b"",
         *,
+        host: str = "127.0.0.1",
         hello: bool = True,
         receive_bytes: int = 0,
         wait_s: float = 30.0,
@@ -37,7 +38,7 @@ class WireClient:
         self._came: list[Message] = []
         self._last_id = 0
         try:
-            self.socket.connect(("127.0.0.1", port))
+            self.socket.connect((host, port))
             if hello:
                 self.raw(PREAMBLE)
                 self.agreed = self.call(Method.HELLO, 1, {"client_id": self.client_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hyperbase.cluster.root import (
 from hyperbase.common.errors import StoreFormatException, StoreLockedException
 from hyperbase.common.process.life import ServerStartError
 from hyperbase.common.server_name import ServerName
+from hyperbase.common.zookeeper.location import ZooKeeperLocation
 from regionserver.storage.local_filesystem import LocalFileSystem
 
 SERVER = ServerName("a", 16020, 1)
@@ -31,11 +33,37 @@ def directory(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def join(directory: str, cluster_id: str = "one") -> SharedRoot:
-    return SharedRoot.join(directory, cluster_id, lambda: [])
+HERE, THERE = ZooKeeperLocation.parse("zk://here/one"), ZooKeeperLocation.parse("zk://there/one")
 
 
-def test_many_processes_share_a_root_and_an_embedded_store_stays_out(directory: str) -> None:
+def join(directory: str, cluster_id: str = "one", zookeeper: ZooKeeperLocation = HERE) -> SharedRoot:
+    return SharedRoot.join(directory, cluster_id, zookeeper, lambda: [])
+
+
+def test_two_clusters_on_one_root(directory: str) -> None:
+    """With one identity, but each with a ZooKeeper of its own: both would have an active master."""
+    first = join(directory)
+    with pytest.raises(ServerStartError, match="in use by the processes of zk://here:2181/one"):
+        join(directory, zookeeper=THERE)
+    first.leave()
+    moved = join(directory, zookeeper=THERE)  # the cluster has another ZooKeeper now
+    with pytest.raises(ServerStartError, match="in use by the processes of zk://there:2181/one"):
+        join(directory)
+    moved.leave()
+
+
+def test_processes_that_begin_at_the_same_moment_all_get_in(directory: str) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(20):
+            roots = list(pool.map(lambda _: join(directory), range(16)))
+            for root in roots:
+                root.leave()
+
+
+def test_many_processes_share_a_root_and_an_embedded_store_stays_out(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.1)
     one, two = join(directory), join(directory)
     with pytest.raises(StoreLockedException):
         LocalFileSystem(directory).lock("LOCK")

@@ -90,3 +90,19 @@ def test_a_lease_that_is_given_back_ends_nothing(gate: LeaseGate) -> None:
     lease.become(LeaseState.LOST)
     assert not gate()
     assert gate.state == "stopping"
+
+
+def test_with_a_failed_log_nothing_leaves_and_the_process_ends() -> None:
+    problems = [""]
+
+    def end(reason: str) -> NoReturn:
+        raise Ended(reason)
+
+    gate = LeaseGate(end, lambda: problems[-1])
+    take(gate)
+    assert gate()
+    problems.append("its log failed: no space")
+    with pytest.raises(Ended, match="no space"):
+        gate()
+    gate.shut()  # it ends already
+    assert not gate()

@@ -10,11 +10,12 @@ import pytest
 from hyperbase.common.errors import (
     AccessDeniedException,
     IllegalArgumentException,
+    LeaseSuspendedException,
     NotServingRegionException,
 )
 from hyperbase.common.model import Get
 from hyperbase.common.region_info import RegionInfo
-from regionserver.region import arrow_load
+from regionserver.region import arrow_load, bulk_load
 from regionserver.region.region import Region
 from regionserver.server.served_tables import ServedTable
 from regionserver.storage.memory_filesystem import MemoryFileSystem
@@ -85,6 +86,40 @@ def test_a_region_that_closes_in_the_middle(server: ServerEngine, monkeypatch: p
     monkeypatch.setattr(ServedTable, "check_rows", check_and_close)
     with pytest.raises(NotServingRegionException):
         load(server, b"a", b"z")
+
+
+def test_a_load_waits_while_the_server_is_suspended(
+    server: ServerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_load, "_SUSPENDED_PAUSE_S", 0.001)
+    region = server.open(LOW)
+    asked = 0
+
+    def check_owner() -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 5:
+            raise LeaseSuspendedException("not now")
+
+    server.engine.check_owner = check_owner
+    assert load(server, b"a", b"b") == 2
+    assert rows_of(region) == [b"a", b"b"]
+
+
+def test_a_load_of_a_suspended_server_that_stops_is_given_up(server: ServerEngine) -> None:
+    region = server.open(LOW)
+
+    def check_owner() -> None:
+        server.engine.closed = True
+        raise LeaseSuspendedException("not now")
+
+    server.engine.check_owner = check_owner
+    if arrow_load.FILE_BYTES == 1:
+        with pytest.raises(LeaseSuspendedException):
+            load(server, b"c")
+        assert rows_of(region) == []
+    else:  # the log needs no manifest
+        assert load(server, b"c") == 1
 
 
 def test_meta_is_not_loaded_into(server: ServerEngine) -> None:

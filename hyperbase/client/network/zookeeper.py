@@ -6,11 +6,12 @@ ZooKeeper.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hyperbase.client.network.registry import Registry
@@ -38,12 +39,24 @@ def look_up(location: ZooKeeperLocation, timeout_s: float) -> Registry:
         PleaseHoldException: no cluster has started at this root, or it does not serve hbase:meta yet.
         DoNotRetryIOException: what is there is no cluster's, or may not be read.
     """
+    deadline = time.monotonic() + timeout_s
+    with short_session(location, timeout_s) as client:
+        return _read(client, location, lambda: max(deadline - time.monotonic(), 0.05))
+
+
+@contextlib.contextmanager
+def short_session(location: ZooKeeperLocation, timeout_s: float) -> Iterator[Any]:
+    """A kazoo client for a few questions.
+
+    Raises:
+        ConnectException: ZooKeeper does not answer within ``timeout_s``; at once where nobody listens.
+        DoNotRetryIOException: a znode may not be read.
+    """
     from kazoo.exceptions import KazooException, NoAuthError
 
-    deadline = time.monotonic() + timeout_s
     client = _connected(location, timeout_s)
     try:
-        return _read(client, location, lambda: max(deadline - time.monotonic(), 0.05))
+        yield client
     except NoAuthError as error:
         raise DoNotRetryIOException(f"the znodes of {location} may not be read: {error}") from error
     except (KazooException, client.handler.timeout_exception) as error:
