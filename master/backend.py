@@ -27,6 +27,7 @@ from hyperbase.common.errors import (
     TableNotEnabledException,
     UnknownRegionException,
 )
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import META_REGION, RegionInfo, RegionState
 from hyperbase.common.server_name import ServerName
@@ -40,6 +41,7 @@ from master.balance import (
 from master.balancer import Move
 from master.catalog import Node
 from master.core import Core
+from master.hbck_cluster import ClusterHbck
 from master.procedures import Procedure
 from master.region_procedures import (
     AssignRegion,
@@ -395,6 +397,14 @@ class ClusterBackend:
             if name == address or name == f"{host},{port}" or name.startswith(f"{host},{port},"):
                 return address
         return self._server(name).address
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        """Whether hbase:meta, ZooKeeper, servers and files agree; ``repair``: mend what loses nothing.
+
+        Raises:
+            HBaseIOException: it could not be looked at.
+        """
+        return ClusterHbck(self._core).run(repair)
 
     def switch(self, name: str, on: bool | None) -> bool:
         if name not in self.switches:

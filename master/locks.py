@@ -69,6 +69,11 @@ class Locks:
                         del self._owners[table]
             self._changed.notify_all()
 
+    def claimed(self) -> list[Name]:
+        """Everything that somebody has."""
+        with self._changed:
+            return self._all()
+
     def owner_of(self, info: RegionInfo) -> int | None:
         """The procedure that has claimed the region, or its table."""
         with self._changed:

@@ -21,7 +21,7 @@ from hyperbase.common.region_info import RegionInfo
 from master.catalog import Node
 from master.locks import Name, of_table
 from master.procedures import Procedure
-from regionserver.region.table_files import forget_descriptor, keep_descriptor
+from regionserver.region.table_files import forget_descriptor, keep_descriptor, regions_of_table
 
 
 class TableProcedure(Procedure):
@@ -58,6 +58,13 @@ class TableProcedure(Procedure):
         self.core.dead.recovered(infos)
         for info in infos:
             self.core.delete_directory(region_directory(info))
+
+    def delete_other_directories(self) -> None:
+        """Only regions that are there need their directories: merged ones have some, and no row."""
+        kept = {region_directory(node.info) for node in self.nodes()}
+        for path in regions_of_table(self.core.fs, self.table):
+            if path not in kept:
+                self.core.delete_directory(path)
 
 
 class CreateTable(TableProcedure):
@@ -168,6 +175,7 @@ class DropTable(TableProcedure):
 
     def delete_files(self) -> None:
         self.delete_directories(self.kept_regions())
+        self.delete_other_directories()
         forget_descriptor(self.core.fs, self.table)
 
 
@@ -191,6 +199,7 @@ class TruncateTable(TableProcedure):
 
     def delete_files(self) -> None:
         self.delete_directories([RegionInfo.from_bytes(info) for info in self.data["old"]])
+        self.delete_other_directories()
 
     def assign(self) -> None:
         self.core.assignment.open(self.nodes())

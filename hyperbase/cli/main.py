@@ -18,6 +18,7 @@ from hyperbase.cli import (
     config_command,
     demo_command,
     export_command,
+    hbck_command,
     import_command,
     inspect_commands,
     master_command,
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     import_command.add_parser(subparsers)
     export_command.add_parser(subparsers)
     inspect_commands.add_parsers(subparsers)
+    hbck_command.add_parser(subparsers)
     server_commands.add_parsers(subparsers)
     cluster_commands.add_parser(subparsers)
     master_command.add_parsers(subparsers)

@@ -7,11 +7,9 @@ open nobody else writes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hyperbase.common.errors import StoreFormatException, StoreLockedException
-from hyperbase.common.region_info import RegionInfo
 
 if TYPE_CHECKING:
     from hyperbase.client.connection import Connection
@@ -54,25 +52,7 @@ def check(directory: str) -> CheckResult:
 
 def table_problems(connection: Connection, name: str) -> list[str]:
     """What is wrong with the regions of one table."""
+    from master.hbck import chain_problems
+
     regions = [region for region in connection.admin.regions(name) if not region.offline]
     return [f"table {name!r}: {problem}" for problem in chain_problems(regions)]
-
-
-def chain_problems(regions: list[RegionInfo]) -> list[str]:
-    """Regions cover every row exactly once: from ``b""`` to ``b""``, each beginning where the last ended."""
-    if not regions:
-        return ["it has no region"]
-    problems = []
-    ordered = sorted(regions, key=lambda region: region.start_key)
-    if ordered[0].start_key:
-        problems.append(f"no region holds the rows before {ordered[0].start_key!r}")
-    for left, right in pairwise(ordered):
-        if left.end_key == right.start_key:
-            continue
-        overlap = not left.end_key or left.end_key > right.start_key
-        what = "two regions hold" if overlap else "no region holds"
-        low, high = sorted((left.end_key, right.start_key))
-        problems.append(f"{what} the rows from {low!r} to {high!r}")
-    if ordered[-1].end_key:
-        problems.append(f"no region holds the rows from {ordered[-1].end_key!r}")
-    return problems

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hyperbase.client.connection import Connection
     from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
     from hyperbase.common.descriptors import TableDescriptor
+    from hyperbase.common.inconsistency import Inconsistency
 
 Name = bytes | str
 
@@ -355,6 +356,17 @@ class Admin:
     def decommissioned(self) -> list[str]:
         """Servers that get no regions: names as ``servers`` has them, ``host,port`` of those not alive."""
         return self._backend.decommissioned()
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        """Look whether hbase:meta, ZooKeeper, the servers and the files agree; what is found, or ``[]``.
+
+        Args:
+            repair: mend what loses nothing; a finding that was mended says so in ``repaired``.
+
+        Raises:
+            HBaseIOException: it could not be looked at.
+        """
+        return self._backend.hbck(bool(repair))
 
 
 def check_switch(name: str) -> None:

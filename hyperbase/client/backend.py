@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.model import (
     Action,
     Append,
@@ -176,3 +177,6 @@ class Backend(Protocol):
 
     def decommissioned(self) -> list[str]:
         """Servers that get no regions; ``host,port`` of one that is not alive."""
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        """What is wrong with catalogue, servers and files; ``repair``: after mending what loses nothing."""

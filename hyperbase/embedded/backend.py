@@ -25,9 +25,11 @@ from hyperbase.common.errors import (
     TableNotDisabledException,
     UnknownRegionException,
 )
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.names import META_TABLE, canonical_table_name, split_table_name
 from hyperbase.common.region_info import RegionInfo
 from hyperbase.embedded.catalog_table import CatalogTable
+from hyperbase.embedded.hbck import store_hbck
 from hyperbase.embedded.regions import forget_parents, maintain, merge_regions, split_region
 from hyperbase.embedded.status import cluster_status, server_name
 from hyperbase.embedded.store import EmbeddedStore, TableEntry
@@ -188,6 +190,9 @@ class EmbeddedBackend:
         with store.changing(f"disable of table {name}"):
             entry = store.enabled_entry(name)
             store.close_regions(entry.regions)
+            for region in entry.regions:
+                with region.compacting:  # one under way sees that the region is closed, and gives up
+                    pass
             try:
                 store.catalog.set_enabled(name, False)
             except BaseException:
@@ -210,13 +215,15 @@ class EmbeddedBackend:
         with store.changing(f"truncate of table {name}"):
             entry = self._disabled_entry(name)
             keys = [info.start_key for info in entry.infos if info.start_key] if preserve_splits else []
+            gone = [*entry.infos, *(info for info in store.parents if info.table == name)]
             self._create_regions(
                 entry.descriptor,
                 keys,
-                lambda infos: store.catalog.truncate(entry.descriptor, entry.infos, infos),
+                lambda infos: store.catalog.truncate(entry.descriptor, gone, infos),
             )
             store.settle(entry, flush=False)
-            store.delete_directories(entry.infos)
+            store.parents = [info for info in store.parents if info.table != name]
+            store.delete_other_directories(name, store.entry(name).infos)
 
     def drop_table(self, name: str) -> None:
         store, name = self.store, canonical_table_name(name)
@@ -227,7 +234,7 @@ class EmbeddedBackend:
             store.set_entry(name, None)
             store.settle(entry, flush=False)
             store.parents = [info for info in store.parents if info.table != name]
-            store.delete_directories([*entry.infos, *parents])
+            store.delete_other_directories(name, ())
             store.delete_descriptor(name)
 
     # -- regions and maintenance ---------------------------------------------------------------
@@ -403,6 +410,10 @@ class EmbeddedBackend:
     def decommissioned(self) -> list[str]:
         self.store.check_open()
         return []
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        self.store.check_open()
+        return store_hbck(self.store, repair)
 
     def _check_server(self, name: str) -> str:
         """This server's name; IllegalArgumentException for any other."""

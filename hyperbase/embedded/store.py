@@ -441,6 +441,13 @@ class EmbeddedStore:
         for info in infos:
             self.delete_directory(region_directory(info))
 
+    def delete_other_directories(self, table: str, keep: Iterable[RegionInfo]) -> None:
+        """Remove every region directory of a table but these; merged regions' too, which have no row."""
+        kept = set(map(region_directory, keep))
+        for path in self.region_directories(table):
+            if path not in kept:
+                self.delete_directory(path)
+
     def delete_directory(self, path: str) -> None:
         """As ``delete_directories``, for one path."""
         try:

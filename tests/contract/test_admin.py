@@ -16,7 +16,6 @@ from hyperbase import (
     Scan,
     TableDescriptor,
 )
-from hyperbase.common.cluster_status import RegionPlace, split_server_name
 from hyperbase.common.errors import (
     ConstraintException,
     DoNotRetryIOException,
@@ -27,7 +26,6 @@ from hyperbase.common.errors import (
     NamespaceExistException,
     NamespaceNotFoundException,
     NoSuchColumnFamilyException,
-    NotBalancedException,
     StoreClosedException,
     TableExistsException,
     TableNotDisabledException,
@@ -35,7 +33,7 @@ from hyperbase.common.errors import (
     TableNotFoundException,
     UnknownRegionException,
 )
-from tests.support.engine import Bench, memory_connection, only_server
+from tests.support.engine import Bench, memory_connection
 
 Q = b"f:q"
 
@@ -431,74 +429,3 @@ def test_every_refusal_is_an_hbase_io_exception() -> None:
         assert issubclass(kind, HBaseIOException)
         assert issubclass(kind, OSError)
     assert issubclass(IllegalArgumentException, ValueError)
-
-
-# -- servers and regions ---------------------------------------------------------------------------------
-
-
-def test_one_server_has_every_region_of_enabled_tables(connection: Connection) -> None:
-    bench = Bench(connection, splits=[b"m"])
-    admin = connection.admin
-    server = only_server(connection)
-    assert server == admin.cluster_status().servers[0].name
-    low, high = admin.regions(bench.name)
-    assert admin.region_states(bench.name) == [
-        RegionPlace(low, "OPEN", server),
-        RegionPlace(high, "OPEN", server),
-    ]
-    assert [place.state for place in admin.region_states("hbase:meta")] == ["OPEN"]
-    admin.disable_table(bench.name)
-    assert admin.region_states(bench.name) == [RegionPlace(low, "CLOSED"), RegionPlace(high, "CLOSED")]
-    with pytest.raises(TableNotFoundException):
-        admin.region_states("nope")
-    assert admin.procedures() == []
-
-
-def test_a_region_of_the_only_server_stays_where_it_is(bench: Bench) -> None:
-    admin = bench.connection.admin
-    server, (region,) = only_server(bench.connection), admin.regions(bench.name)
-    host, port, _ = split_server_name(server)
-    for name in (server, f"{host},{port}", f"{host}:{port}"):
-        admin.move(region, name)
-    for target in (region, region.encoded_name, region.region_name):
-        admin.assign(target)
-    with pytest.raises(DoNotRetryIOException, match="has no other server to go to"):
-        admin.move(region)
-    with pytest.raises(IllegalArgumentException, match="there is no living server 'elsewhere,1,1'"):
-        admin.move(region, "elsewhere,1,1")
-    with pytest.raises(DoNotRetryIOException, match="one server serves every region of an enabled table"):
-        admin.unassign(region)
-    for call in (admin.move, admin.assign, admin.unassign):
-        with pytest.raises(UnknownRegionException, match="nope"):
-            call("nope")
-    admin.disable_table(bench.name)
-    for call in (admin.move, admin.assign, admin.unassign):
-        with pytest.raises(DoNotRetryIOException, match="is disabled"):
-            call(region)
-
-
-def test_one_server_has_nothing_to_balance(connection: Connection) -> None:
-    admin = connection.admin
-    only_server(connection)
-    assert admin.balance() == []
-    assert admin.balance(dry_run=True, force=True) == []
-    assert admin.balance_switch(False) is True
-    with pytest.raises(NotBalancedException, match="the balancer is off"):
-        admin.balance()
-    assert admin.balance_switch(True) is False
-
-
-def test_the_only_server_cannot_be_spared(bench: Bench) -> None:
-    admin = bench.connection.admin
-    server = only_server(bench.connection)
-    for servers in (server, [server]):
-        with pytest.raises(DoNotRetryIOException, match="is the only server: it has to keep its regions"):
-            admin.decommission(servers, offload=True)
-    with pytest.raises(IllegalArgumentException, match="there is no living server 'x'"):
-        admin.decommission(["x"])
-    with pytest.raises(IllegalArgumentException, match="there is no living server 'x'"):
-        admin.recommission("x")
-    admin.recommission(server, admin.regions(bench.name))
-    with pytest.raises(UnknownRegionException):
-        admin.recommission(server, ["nope"])
-    assert admin.decommissioned() == []

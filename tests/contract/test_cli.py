@@ -20,9 +20,9 @@ import pytest
 import hyperbase
 from hyperbase.cli import demo_command
 from hyperbase.cli.main import main
-from hyperbase.cli.store_check import chain_problems
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.region_info import RegionInfo
+from master.hbck import chain_problems
 from tests.support.standalone import ServerThread
 
 Run = Callable[..., tuple[int, str, str]]

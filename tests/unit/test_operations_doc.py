@@ -26,7 +26,7 @@ def test_every_setting_has_a_sentence(section: str) -> None:
     ] == []
 
 
-@pytest.mark.parametrize("command", ["start", "status", "stop", "config", "regionserver"])
+@pytest.mark.parametrize("command", ["start", "status", "stop", "config", "regionserver", "hbck"])
 def test_every_flag_of_the_server_commands_is_explained(command: str) -> None:
     parsers = build_parser()._subparsers
     assert parsers is not None

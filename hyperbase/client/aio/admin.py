@@ -27,6 +27,7 @@ from hyperbase.common.split_keys import check_split_keys
 if TYPE_CHECKING:
     from hyperbase.client.aio.connection import Connection
     from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
+    from hyperbase.common.inconsistency import Inconsistency
 
 
 class Admin:
@@ -224,6 +225,10 @@ class Admin:
     async def decommissioned(self) -> list[str]:
         """Servers that get no regions."""
         return list(await self._ask("decommissioned"))
+
+    async def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        """What is wrong with catalogue, servers and files; ``repair``: after mending what loses nothing."""
+        return list(await self._ask("hbck", bool(repair)))
 
     async def metrics(self) -> dict[str, float]:
         """The store's counters and gauges by name."""

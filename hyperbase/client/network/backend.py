@@ -18,6 +18,7 @@ from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, Regi
 from hyperbase.common.config import ClientConfig
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import StoreClosedException
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.names import canonical_table_name
 from hyperbase.common.region_info import RegionInfo
 
@@ -193,3 +194,6 @@ class NetworkBackend:
 
     def decommissioned(self) -> list[str]:
         return list(self._admin("decommissioned"))
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        return list(self._admin("hbck", repair))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import IllegalArgumentException
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.region_info import RegionInfo
 
 
@@ -63,6 +64,7 @@ INTEGER = _checked(int, "an integer")
 STATUS = Form("cluster status", lambda status: status.to_dict(), ClusterStatus.from_dict)
 PLACE = Form("region's place", lambda place: place.to_dict(), RegionPlace.from_dict)
 PROCEDURE = Form("procedure", lambda procedure: procedure.to_dict(), ProcedureStatus.from_dict)
+FINDING = Form("inconsistency", lambda finding: finding.to_dict(), Inconsistency.from_dict)
 REGION = Form("region", lambda region: region.to_bytes(), RegionInfo.from_bytes)
 
 LOCATION = Form(
@@ -118,6 +120,7 @@ ADMIN_METHODS: dict[str, AdminMethod] = {
     "decommission": AdminMethod((list_of(TEXT), FLAG)),
     "recommission": AdminMethod((TEXT, list_of(TEXT))),
     "decommissioned": AdminMethod((), list_of(TEXT), False),
+    "hbck": AdminMethod((FLAG,), list_of(FINDING)),
 }
 
 
