@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from hyperbase.common.cluster_status import ClusterStatus
+from hyperbase.common.cluster_status import ClusterStatus, ProcedureStatus, RegionPlace
 from hyperbase.common.descriptors import NamespaceDescriptor, TableDescriptor
 from hyperbase.common.errors import (
     NamespaceNotFoundException,
@@ -19,6 +19,7 @@ from hyperbase.common.errors import (
     RetriesExhaustedWithDetailsException,
     TableNotFoundException,
 )
+from hyperbase.common.inconsistency import Inconsistency
 from hyperbase.common.model import (
     Append,
     CellType,
@@ -149,6 +150,40 @@ class FakeBackend:
     def clear_block_cache(self, table: str) -> int:
         self.calls.append(("clear_block_cache", table))
         return 0
+
+    def servers(self) -> list[str]:
+        return ["host,1,1"]
+
+    def region_states(self, table: str) -> list[RegionPlace]:
+        return [RegionPlace(region, "OPEN", "host,1,1") for region in self.regions(table)]
+
+    def move(self, region: str, server: str = "") -> None:
+        self.calls.append(("move", region, server))
+
+    def assign(self, region: str) -> None:
+        self.calls.append(("assign", region))
+
+    def unassign(self, region: str) -> None:
+        self.calls.append(("unassign", region))
+
+    def balance(self, dry_run: bool = False, force: bool = False) -> list[str]:
+        self.calls.append(("balance", dry_run, force))
+        return []
+
+    def procedures(self) -> list[ProcedureStatus]:
+        return []
+
+    def decommission(self, servers: Sequence[str], offload: bool = False) -> None:
+        self.calls.append(("decommission", list(servers), offload))
+
+    def recommission(self, server: str, regions: Sequence[str] = ()) -> None:
+        self.calls.append(("recommission", server, list(regions)))
+
+    def decommissioned(self) -> list[str]:
+        return []
+
+    def hbck(self, repair: bool = False) -> list[Inconsistency]:
+        return []
 
 
 class FakeTable:

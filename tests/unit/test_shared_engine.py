@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from hyperbase.common.catalog import region_directory
+from hyperbase.common.catalog import META_DESCRIPTOR, META_DIRECTORY, region_directory
 from hyperbase.common.errors import (
     DamagedWALException,
     HBaseIOException,
@@ -14,9 +14,10 @@ from hyperbase.common.errors import (
     StoreFailedException,
     StoreFormatException,
 )
-from hyperbase.common.region_info import RegionInfo
+from hyperbase.common.region_info import META_REGION, RegionInfo
 from hyperbase.embedded.store import EmbeddedStore, make_config
 from regionserver.region.manifest import ManifestStore
+from regionserver.region.opening import Opening, open_regions
 from regionserver.region.region import Region
 from regionserver.region.split_policy import has_references, split_point, wants_split
 from regionserver.storage.memory_filesystem import MemoryFileSystem
@@ -290,6 +291,8 @@ def test_a_region_that_has_outgrown_its_limit_says_so() -> None:
 def test_a_cluster_that_has_not_ended_cleanly_is_not_opened_as_a_store() -> None:
     fs = MemoryFileSystem()
     server = ServerEngine(fs, "one")
+    (meta,) = open_regions(server.engine, [Opening(META_REGION, META_DESCRIPTOR, META_DIRECTORY)])
+    assert isinstance(meta, Region)
     put(server.open(), b"a")
     fs.create_if_absent("hyperbase.json", b'{"format": 1, "cluster_id": "x"}')
     with pytest.raises(StoreFormatException, match="has not ended cleanly: WALs/one,1,1 may hold"):
