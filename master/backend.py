@@ -338,7 +338,8 @@ class ClusterBackend:
         return [*sentences, *procedure.data["failed"]]
 
     def _balance(self, moves: Sequence[Move]) -> Balance:
-        return Balance({"moves": planned(self._core, moves), "sentences": list(map(str, moves))})
+        sentences = list(map(str, moves))
+        return Balance({"moves": planned(self._core, moves), "sentences": sentences, "failed": []})
 
     def run_balancer(self) -> None:
         """The chore: balance, if there is anything to do and it may be done."""
