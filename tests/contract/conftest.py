@@ -45,14 +45,21 @@ def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connect
     opened.close()
 
 
-@pytest.fixture(autouse=True)
-def _only_where_the_clock_can_be_moved(request: pytest.FixtureRequest) -> None:
-    """Processes of a cluster have clocks of their own."""
-    item = request.node
-    chosen = getattr(item, "callspec", None)
-    if chosen is not None and chosen.params.get("connection") == CLUSTER and "clock" in item.fixturenames:
-        if "clock" in item.function.__code__.co_varnames:
-            pytest.skip("moves the clock")
+LOOK_INSIDE = {"store_of", "regions_of", "only_server", "minor"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that move the clock or look inside the store are not for the processes of a cluster."""
+    items[:] = [item for item in items if not _is_of_one_process(item)]
+
+
+def _is_of_one_process(item: pytest.Item) -> bool:
+    chosen, function = getattr(item, "callspec", None), getattr(item, "function", None)
+    if chosen is None or function is None or chosen.params.get("connection") != CLUSTER:
+        return False
+    code = function.__code__
+    return "clock" in code.co_varnames or not LOOK_INSIDE.isdisjoint(code.co_names)
 
 
 @pytest.fixture

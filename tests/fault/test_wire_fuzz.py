@@ -246,7 +246,7 @@ async def _fuzz_server(chance: random.Random) -> None:
         client.vanish()
         await asyncio.sleep(0)
         await _wait_until(lambda: not any(server.rpc.in_flight), "calls in flight")
-        await _wait_until(lambda: not server._streams, "streams")
+        await _wait_until(lambda: server._serving is not None and not server._serving._streams, "streams")
         for region in list(store.engine.regions.values()):
             _check_memory(region)
             await _wait_until(lambda r=region: not r.read_points._held, "read points")  # type: ignore[misc]

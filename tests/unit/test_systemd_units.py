@@ -25,8 +25,8 @@ def test_a_unit_starts_what_this_program_has(unit: Path) -> None:
     assert hasattr(build_parser().parse_args(words), "run")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", filter(None, [shutil.which("systemd-analyze")]))
+def test_systemd_takes_the_units(tmp_path: Path, program: str) -> None:
     copies = []
     for unit in UNITS:
         copy = tmp_path / unit.name.replace("@", "@1")
@@ -34,7 +34,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         copy.write_text(text)
         copies.append(str(copy))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *copies],
+        [program, "verify", "--man=no", "--recursive-errors=no", *copies],
         capture_output=True,
         text=True,
         timeout=60,
