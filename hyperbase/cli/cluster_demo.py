@@ -165,7 +165,7 @@ def _kill_master(directory: str, db: Connection, writers: _Writers) -> None:
 def _kill(process: dict[str, Any]) -> float:
     """Kill it; returns when that was."""
     say(f"  $ kill -9 {process['pid']}    # {process['role']} {process['name']}")
-    os.kill(process["pid"], signal.SIGKILL)
+    os.kill(int(process["pid"]), signal.SIGKILL)
     return time.perf_counter()
 
 

@@ -138,23 +138,28 @@ class Cluster:
 
     def kill(self, label: str) -> None:
         """kill -9; returns when it is dead."""
-        pid = self.pid(label)
-        os.kill(pid, signal.SIGKILL)
+        pid = self._send(label, signal.SIGKILL)
         wait_for(lambda: self.pid(label) != pid)
 
     def pause(self, label: str) -> None:
         """SIGSTOP: it does nothing, its connections stay."""
-        os.kill(self.pid(label), signal.SIGSTOP)
+        self._send(label, signal.SIGSTOP)
 
     def resume(self, label: str) -> None:
         """SIGCONT."""
-        os.kill(self.pid(label), signal.SIGCONT)
+        self._send(label, signal.SIGCONT)
 
     def terminate(self, label: str) -> None:
         """SIGTERM: it ends cleanly; returns when it has."""
-        pid = self.pid(label)
-        os.kill(pid, signal.SIGTERM)
+        pid = self._send(label, signal.SIGTERM)
         wait_for(lambda: self.pid(label) != pid, self.tell)
+
+    def _send(self, label: str, number: int) -> int:
+        """Send a signal, when a process is there; its pid."""
+        wait_for(lambda: self.pid(label) > 0, self.tell)  # 0 would be this process and all around it
+        pid = self.pid(label)
+        os.kill(pid, number)
+        return pid
 
     def start_again(self, label: str) -> None:
         """Start a dead process now, on the port it had."""
