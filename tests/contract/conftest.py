@@ -59,7 +59,8 @@ def _is_of_one_process(item: pytest.Item) -> bool:
     if chosen is None or function is None or chosen.params.get("connection") != CLUSTER:
         return False
     code = function.__code__
-    return "clock" in code.co_varnames or not LOOK_INSIDE.isdisjoint(code.co_names)
+    inside = {*code.co_names, *(value for value in chosen.params.values() if isinstance(value, str))}
+    return "clock" in code.co_varnames or not LOOK_INSIDE.isdisjoint(inside)
 
 
 @pytest.fixture
