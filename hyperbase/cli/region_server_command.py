@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from hyperbase.cli.console import CommandError, ExitCode, say
-from hyperbase.cli.server_commands import add_location_flags, settings_of
+from hyperbase.cli.server_commands import add_member_flags, settings_of
 
 
 def add_parser(subparsers: Any) -> None:
@@ -18,16 +18,7 @@ def add_parser(subparsers: Any) -> None:
         "serves the regions that it is given, until a signal comes or the cluster ends. Exit code 4: it lost "
         "what it served to others; start it again.",
     )
-    add_location_flags(parser)
-    parser.add_argument("--zookeeper", metavar="URL", help="the cluster's: zk://host:2181,host:2181/root")
-    parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", metavar="N", help="port of the server, 0 for any free one (default: 16020)")
-    parser.add_argument(
-        "--info-port", metavar="N", help="port of /health, 0 for any free one (default: 16030)"
-    )
-    parser.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default: INFO)")
-    parser.add_argument("--log-format", metavar="FORMAT", help="text or json (default: text)")
-    parser.add_argument("--log-file", metavar="FILE", help="default: standard error")
+    add_member_flags(parser, 16020, 16030)
     parser.set_defaults(run=run_region_server_command)
 
 

@@ -93,6 +93,20 @@ def data_dir_of(args: argparse.Namespace) -> str:
 # -- start -----------------------------------------------------------------------------------------
 
 
+def add_member_flags(parser: argparse.ArgumentParser, port: int, info_port: int) -> None:
+    """The settings that a process of a cluster takes as flags; the ports are its defaults."""
+    add_location_flags(parser)
+    parser.add_argument("--zookeeper", metavar="URL", help="the cluster's: zk://host:2181,host:2181/root")
+    parser.add_argument("--bind", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", metavar="N", help=f"port, 0 for any free one (default: {port})")
+    parser.add_argument(
+        "--info-port", metavar="N", help=f"port of /health, 0 for any free one (default: {info_port})"
+    )
+    parser.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR (default: INFO)")
+    parser.add_argument("--log-format", metavar="FORMAT", help="text or json (default: text)")
+    parser.add_argument("--log-file", metavar="FILE", help="default: standard error")
+
+
 def run_start(args: argparse.Namespace) -> ExitCode:
     """Serve until a signal comes, or leave that to a daemon."""
     settings = settings_of(args)

@@ -16,23 +16,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import hyperbase
-from hyperbase.cluster.health import HealthEndpoint
 from hyperbase.cluster.joining import connected
+from hyperbase.cluster.member import Member
 from hyperbase.cluster.registry import ClusterRegistry
 from hyperbase.cluster.root import LOCK_FILE, SharedRoot, make_root
 from hyperbase.common.authorization import allow_all
 from hyperbase.common.config import ServerConfig
 from hyperbase.common.errors import HBaseIOException, MasterNotRunningException
-from hyperbase.common.process.life import ServerStartError, advertised_host, bind_problem, in_thread
-from hyperbase.common.rpc.server import RpcLimits, RpcServer
-from hyperbase.common.server_name import ServerName
-from hyperbase.common.zookeeper.coordination import Watch, ZooKeeperCoordination
+from hyperbase.common.process.life import in_thread
+from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from hyperbase.common.zookeeper.lease import LeaseState
-from hyperbase.common.zookeeper.location import ZooKeeperLocation
-from hyperbase.common.zookeeper.session import ZooKeeperSession
 from master.active import ActiveMaster, claim_identity
 from master.service import MasterService
-from regionserver.server.region_service import priority_of
 from regionserver.server.work import Completions, WorkPool
 
 logger = logging.getLogger(__name__)
@@ -57,49 +52,16 @@ class _ActiveOnly:
         return getattr(active.backend, name)
 
 
-class Master:
-    """See the module. Everything belongs to the event loop's thread, but what says otherwise.
-
-    Args:
-        config: resolved; ``zookeeper_url`` names the cluster.
-        request_stop: has ``stop`` called soon; told why.
-        end: ends the process at once: another master is to take over; told why. Any thread.
-    """
+class Master(Member):
+    """See the module."""
 
     def __init__(
         self, config: ServerConfig, request_stop: Callable[[str], None], end: Callable[[str], NoReturn]
     ) -> None:
-        self.config = config
-        self.location = ZooKeeperLocation.parse(config.zookeeper_url)
-        self.startcode = int(time.time() * 1000)
-        self.address: tuple[str, int] = (config.bind, config.port)
-        self.info_port = config.info_port
+        super().__init__(config, request_stop, end)
         self.active: ActiveMaster | None = None
-        self.rpc = RpcServer(RpcLimits.of(config), f"hyperbase {hyperbase.__version__}", priority_of)
-        self._request_stop = request_stop
-        self._end = end
-        self._health = HealthEndpoint(self._status)
-        self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: ZooKeeperSession | None = None
-        self._coordination: ZooKeeperCoordination | None = None
-        self._root: SharedRoot | None = None
-        self._registry: ClusterRegistry | None = None
         self._admin: WorkPool | None = None
         self._leading: threading.Thread | None = None
-        self._cluster_up: Watch | None = None
-
-    @property
-    def name(self) -> ServerName:
-        """``host,port,startcode``; final once the master listens."""
-        return ServerName(advertised_host(self.config, self.address[0]), self.address[1], self.startcode)
-
-    @property
-    def endpoints(self) -> dict[str, str]:
-        """What others connect to, by the name of the protocol."""
-        host, port = self.address
-        shown = f"[{host}]" if ":" in host else host
-        return {"rpc": f"hyperbase://{shown}:{port}", "info": f"http://{shown}:{self.info_port}/health"}
 
     # -- start -------------------------------------------------------------------------------------------
 
@@ -112,8 +74,7 @@ class Master:
             HBaseIOException: ZooKeeper does not answer, or is another cluster's.
             ServerStoppedException: ``give_up`` was called.
         """
-        self._loop = asyncio.get_running_loop()
-        self.address = await self.rpc.listen(self.config.bind, self.config.port)
+        await self._listen()
         try:
             await self._listen_for_health()
             await in_thread(self._join)
@@ -124,17 +85,6 @@ class Master:
             raise
         self._leading = threading.Thread(target=self._lead, name="master-lead", daemon=True)
         self._leading.start()
-
-    async def _listen_for_health(self) -> None:
-        bind, port = self.config.bind, self.config.info_port
-        try:
-            self.info_port = await self._health.listen(bind, port)
-        except OSError as error:
-            raise ServerStartError(bind_problem(bind, port, error, flag="--info-port")) from error
-
-    def give_up(self) -> None:
-        """End a ``start`` that waits."""
-        self._stopping.set()
 
     def _join(self) -> None:
         """In a thread: everything that waits for others or for the disk."""
@@ -195,17 +145,6 @@ class Master:
     def _lease_changed(self, state: LeaseState) -> None:
         if state is LeaseState.LOST and not self._stopping.is_set():
             self._end("its lease as the active master is lost")
-
-    def _cluster_changed(self, up: bool) -> None:
-        if not up:
-            self._on_loop(lambda: self._request_stop("the cluster ends"))
-
-    def _on_loop(self, call: Callable[[], None]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:  # the loop has ended
-            logger.debug("a call after the end of the event loop was dropped")
 
     def _status(self) -> tuple[Mapping[str, Any], bool]:
         session = self._session

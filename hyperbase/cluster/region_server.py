@@ -15,15 +15,14 @@ import asyncio
 import errno
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import hyperbase
 from hyperbase.cluster.gate import LeaseGate
-from hyperbase.cluster.health import HealthEndpoint
 from hyperbase.cluster.joining import connected
+from hyperbase.cluster.member import Member
 from hyperbase.cluster.registry import ClusterRegistry
 from hyperbase.cluster.root import OwnLog, SharedRoot
 from hyperbase.common.authorization import allow_all
@@ -35,17 +34,12 @@ from hyperbase.common.errors import (
     PleaseHoldException,
     ServerStoppedException,
 )
-from hyperbase.common.process.life import ServerStartError, advertised_host, bind_problem, in_thread
-from hyperbase.common.rpc.server import RpcLimits, RpcServer
-from hyperbase.common.server_name import ServerName
-from hyperbase.common.zookeeper.coordination import Watch, ZooKeeperCoordination
+from hyperbase.common.process.life import in_thread
+from hyperbase.common.zookeeper.coordination import ZooKeeperCoordination
 from hyperbase.common.zookeeper.lease import Lease
-from hyperbase.common.zookeeper.location import ZooKeeperLocation
-from hyperbase.common.zookeeper.session import ZooKeeperSession
 from regionserver.region.engine import Engine
 from regionserver.server.orders import Orders
 from regionserver.server.region_commands import RegionCommands
-from regionserver.server.region_service import priority_of
 from regionserver.server.served_tables import ServedTable
 from regionserver.server.serving import Serving
 from regionserver.storage.filesystem import FileSystem
@@ -56,55 +50,21 @@ WAITING_TOLD_S = 10.0  # how often a server says that it waits for the cluster t
 _LOOK_AGAIN_S = 0.2
 
 
-class RegionServer:
-    """See the module. Everything belongs to the event loop's thread, but what says otherwise.
-
-    Args:
-        config: resolved; ``zookeeper_url`` names the cluster.
-        request_stop: has ``stop`` called soon; told why.
-        end: ends the process at once: its lease or log is lost; told why. Any thread.
-    """
+class RegionServer(Member):
+    """See the module."""
 
     def __init__(
         self, config: ServerConfig, request_stop: Callable[[str], None], end: Callable[[str], NoReturn]
     ) -> None:
-        self.config = config
-        self.location = ZooKeeperLocation.parse(config.zookeeper_url)
-        self.startcode = int(time.time() * 1000)
-        self.address: tuple[str, int] = (config.bind, config.port)
-        self.info_port = config.info_port
-        self.rpc = RpcServer(RpcLimits.of(config), f"hyperbase {hyperbase.__version__}", priority_of)
+        super().__init__(config, request_stop, end)
         self.gate = LeaseGate(end, self._log_problem)
         self.rpc.gate = self.gate
-        self._request_stop = request_stop
-        self._end = end
-        self._health = HealthEndpoint(self._status)
-        self._stopping = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        # In the order in which they are made; undone in the opposite one.
-        self._session: ZooKeeperSession | None = None
-        self._coordination: ZooKeeperCoordination | None = None
-        self._root: SharedRoot | None = None
         self._log: OwnLog | None = None
         self._engine: Engine | None = None
-        self._registry: ClusterRegistry | None = None
         self._serving: Serving | None = None
         self._commands: RegionCommands | None = None
         self._lease: Lease | None = None
-        self._cluster_up: Watch | None = None
         self._watchdog: asyncio.Task[None] | None = None
-
-    @property
-    def name(self) -> ServerName:
-        """``host,port,startcode``; final once the server listens."""
-        return ServerName(advertised_host(self.config, self.address[0]), self.address[1], self.startcode)
-
-    @property
-    def endpoints(self) -> dict[str, str]:
-        """What others connect to, by the name of the protocol."""
-        host, port = self.address
-        shown = f"[{host}]" if ":" in host else host
-        return {"rpc": f"hyperbase://{shown}:{port}", "info": f"http://{shown}:{self.info_port}/health"}
 
     # -- start -------------------------------------------------------------------------------------------
 
@@ -117,10 +77,9 @@ class RegionServer:
             HBaseIOException: ZooKeeper does not answer, or the log cannot be begun.
             ServerStoppedException: ``give_up`` was called.
         """
-        self._loop = asyncio.get_running_loop()
-        self.address = await self.rpc.listen(self.config.bind, self.config.port)
+        await self._listen()
         try:
-            self.info_port = await self._listen_for_health()
+            await self._listen_for_health()
             await in_thread(self._join)
             self._serve()
             await self.rpc.begin(str(self.name))
@@ -129,17 +88,6 @@ class RegionServer:
             await self._release(clean=False)
             raise
         self._watchdog = asyncio.ensure_future(self._watch_over())
-
-    async def _listen_for_health(self) -> int:
-        bind, port = self.config.bind, self.config.info_port
-        try:
-            return await self._health.listen(bind, port)
-        except OSError as error:
-            raise ServerStartError(bind_problem(bind, port, error, flag="--info-port")) from error
-
-    def give_up(self) -> None:
-        """End a ``start`` that waits."""
-        self._stopping.set()
 
     def _join(self) -> None:
         """In a thread: everything that waits for others or for the disk."""
@@ -234,17 +182,6 @@ class RegionServer:
         lease.wait(self.config.zookeeper_session_timeout_s)
         self._on_loop(self.rpc.reopen)
         self._cluster_up = self._coordination.watch_cluster_up(self._cluster_changed)
-
-    def _cluster_changed(self, up: bool) -> None:
-        if not up:
-            self._on_loop(lambda: self._request_stop("the cluster ends"))
-
-    def _on_loop(self, call: Callable[[], None]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:  # the loop has ended
-            logger.debug("a call after the end of the event loop was dropped")
 
     # -- while it serves ---------------------------------------------------------------------------------
 

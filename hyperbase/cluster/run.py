@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import hyperbase
 from hyperbase.cluster.master import Master
+from hyperbase.cluster.member import Member
 from hyperbase.cluster.region_server import RegionServer
 from hyperbase.common.config import ServerConfig, Settings
 from hyperbase.common.config.settings import DEFAULT
@@ -30,32 +31,11 @@ from hyperbase.common.process.life import (
     set_up_log,
 )
 from hyperbase.common.process.tuning import tune_process
-from hyperbase.common.server_name import ServerName
-from hyperbase.common.zookeeper.location import ZooKeeperLocation
 
 logger = logging.getLogger(__name__)
 
 REGION_SERVER_PORT = 16_020  # HBase hbase.regionserver.port
 MASTER_INFO_PORT = 16_010  # HBase hbase.master.info.port
-
-
-class Member(Protocol):
-    """A process of a cluster."""
-
-    address: tuple[str, int]
-    location: ZooKeeperLocation
-
-    @property
-    def name(self) -> ServerName: ...
-
-    @property
-    def endpoints(self) -> dict[str, str]: ...
-
-    async def start(self) -> None: ...
-
-    def give_up(self) -> None: ...
-
-    async def stop(self) -> None: ...
 
 
 def run_region_server(settings: Settings, announce: Callable[[str], None]) -> int:

@@ -45,7 +45,7 @@ def connection(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Connect
     opened.close()
 
 
-LOOK_INSIDE = {"store_of", "regions_of", "only_server", "minor"}
+LOOK_INSIDE = {"store_of", "regions_of", "minor"}
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from hyperbase import ColumnFamilyDescriptor, Connection, Result, Scan, Table, TableDescriptor
 from hyperbase.embedded.backend import EmbeddedBackend
 from hyperbase.embedded.store import EmbeddedStore, make_config
@@ -60,18 +58,9 @@ def in_reach(connection: Connection) -> bool:
     return hasattr(connection._backend, "store")
 
 
-def only_server(connection: Connection) -> str:
-    """The name of the one server that has everything; a test about it is skipped where there are several."""
-    server, *others = connection.admin.servers()
-    if others:
-        pytest.skip("is about the only server")
-    return server
-
-
 def store_of(connection: Connection) -> EmbeddedStore:
-    """The embedded store behind a connection; a test that looks for one in another process is skipped."""
-    if not in_reach(connection):
-        pytest.skip("looks inside a store that is in another process")
+    """The embedded store behind a connection: it must be in this process."""
+    assert in_reach(connection), "the store is in another process: such a test is not for a cluster"
     store: EmbeddedStore = connection._backend.store  # type: ignore[union-attr]
     return store
 

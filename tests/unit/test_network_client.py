@@ -37,6 +37,7 @@ from hyperbase.common.wire.messages import ERROR, OK, Method
 from hyperbase.common.wire.model_codec import decode_scan, encode_results
 from tests.support.aio_backend import connect_aio
 from tests.support.fake_server import Close, FakeServer, Request, Send, Silence, Stream
+from tests.support.waiting import wait_for
 
 CLIENTS = {"blocking": hyperbase.connect, "asyncio": connect_aio}
 QUICK: dict[str, Any] = {
@@ -698,7 +699,8 @@ def test_a_caller_may_take_longer_over_a_row_than_an_operation_may(
     rows = []
     for row, _ in connect(server, operation_timeout_s=0.3).table("t").scan():
         rows.append(row)
-        time.sleep(0.4)
+        taken = time.monotonic()
+        wait_for(lambda: time.monotonic() > taken + 0.4)  # noqa: B023
     assert rows == [b"a", b"b", b"c", b"z"]
 
 
